@@ -1,0 +1,147 @@
+"""What a trajectory says, worked out from the recorded parameters and batch residuals.
+
+The loss on all rows is L(W) = L* + (1/d) |R (W - W*)|^2 with R'R = A'A, d the loss's divisor and W* a least-squares
+solution in descent's units: exact near the optimum, where summing squares cancels, and O(m^2) a point.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.fitting.arrays import FloatArray, IntArray
+from service.fitting.descent.engine import Rows
+from service.fitting.descent.plan import BatchPlan
+from service.fitting.loss import Loss, divisor
+from service.fitting.problem import Problem
+from service.fitting.reference.least_squares import LeastSquares
+from service.fitting.trajectory import Losses, Trajectory
+
+#: Numbers in the working arrays of one pass over recorded rows.
+_PASS_NUMBERS = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """The least-squares answers a descent is measured against: in the user's units, and in descent's."""
+
+    original: LeastSquares
+    scaled: LeastSquares
+
+
+@dataclass(frozen=True, eq=False)
+class Excess:
+    """How far parameters (r, m, q) in descent's units are above the optimum.
+
+    `squares` (r, q) is |A (W - W*)|^2 a target in descent's units; `gradient` (r,) the norm of the gradient there.
+    """
+
+    squares: FloatArray
+    gradient: FloatArray
+
+
+def excess(problem: Problem, optimum: Optimum, parameters: FloatArray) -> Excess:
+    """See `Excess`."""
+    triangle = optimum.scaled.triangle
+    d = divisor(problem.loss, *problem.y.shape)
+    size = max(_PASS_NUMBERS // (triangle.size + 1), 1)
+    squares, gradients = [], []
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        for first in range(0, len(parameters), size):
+            image = triangle @ (parameters[first : first + size] - optimum.scaled.parameters)
+            squares.append(np.square(image).sum(axis=1))
+            gradients.append(2.0 / d * np.linalg.norm(triangle.T @ image, axis=(1, 2)))
+    return Excess(np.concatenate(squares), np.concatenate(gradients))
+
+
+def losses_on_all_rows(problem: Problem, optimum: Optimum, above: Excess) -> FloatArray:
+    """(r,) the loss in the user's units."""
+    return loss_at_optimum(problem, optimum.original) + excess_loss(problem, above)
+
+
+def excess_loss(problem: Problem, above: Excess) -> FloatArray:
+    """(r,) the loss above its least value, in the user's units."""
+    d = divisor(problem.loss, *problem.y.shape)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares: FloatArray = above.squares @ _target_factors(problem) / d
+    return squares
+
+
+def loss_at_optimum(problem: Problem, solution: LeastSquares) -> float:
+    """The least loss, in the units `solution` was found in."""
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.square(solution.residuals).sum() / divisor(problem.loss, *problem.y.shape))
+
+
+def distance(parameters: FloatArray, reference: FloatArray) -> FloatArray:
+    """(r,) Euclidean distances of parameters (r, m, q) to a reference (m, q)."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        return np.asarray(np.linalg.norm(parameters - reference, axis=(1, 2)))
+
+
+def trajectory(problem: Problem, optimum: Optimum, plan: BatchPlan, rate: float, rows: Rows, keep: bool) -> Trajectory:
+    """The recorded rows with everything that is said about them; coefficients only if `keep`."""
+    batch = plan.batch_of(rows.step)
+    parameters = rows.parameters.astype(np.float64)
+    above = excess(problem, optimum, parameters)
+    return Trajectory(
+        terms=problem.model.terms,
+        targets=problem.model.targets,
+        total_steps=int(rows.step[-1]),
+        step=rows.step,
+        epoch=plan.epoch_of(rows.step),
+        batch=batch,
+        rows=plan.rows_of(batch),
+        learning_rate=np.where(rows.step == 0, np.nan, rate),
+        gradient_norm=above.gradient,
+        original=_original(problem, optimum, plan, rows, above, keep),
+        scaled=None if problem.scaling.is_none else _scaled(problem, optimum, plan, rows, above, keep),
+    )
+
+
+def _original(problem: Problem, optimum: Optimum, plan: BatchPlan, rows: Rows, above: Excess, keep: bool) -> Losses:
+    user = problem.units.to_user(rows.parameters.astype(np.float64))
+    return Losses(
+        *_met(plan, problem.loss, rows, _target_factors(problem)),
+        loss=losses_on_all_rows(problem, optimum, above),
+        gap=distance(user, optimum.original.parameters),
+        coefficients=user if keep else None,
+    )
+
+
+def _scaled(problem: Problem, optimum: Optimum, plan: BatchPlan, rows: Rows, above: Excess, keep: bool) -> Losses:
+    own = rows.parameters.astype(np.float64)
+    d = divisor(problem.loss, *problem.y.shape)
+    return Losses(
+        *_met(plan, problem.loss, rows, np.ones(problem.y.shape[1])),
+        loss=loss_at_optimum(problem, optimum.scaled) + above.squares.sum(axis=1) / d,
+        gap=distance(own, problem.units.to_scaled(optimum.original.parameters)),
+        coefficients=own if keep else None,
+    )
+
+
+def _target_factors(problem: Problem) -> FloatArray:
+    """(q,) what squared residuals in descent's units are multiplied by to be in the user's."""
+    return np.square(problem.units.targets.spread)
+
+
+def _met(plan: BatchPlan, loss: Loss, rows: Rows, factors: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """batch_loss, epoch_loss and epoch_rmse (r,), each NaN at the start, where no batch was met."""
+    batch = plan.batch_of(rows.step)
+    targets = len(factors)
+    own, so_far = plan.rows_of(batch), plan.rows_so_far(batch)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+        batch_sum, epoch_sum = rows.batch_squares @ factors, rows.epoch_squares @ factors
+        mean_square = epoch_sum / (so_far * targets)
+        if loss == "mse":
+            return batch_sum / (own * targets), mean_square, np.sqrt(mean_square)
+        sums = np.where(batch == 0, np.nan, batch_sum)
+        return sums, _mean_of_sums(plan, own, so_far, batch_sum, epoch_sum), np.sqrt(mean_square)
+
+
+def _mean_of_sums(
+    plan: BatchPlan, own: IntArray, so_far: IntArray, batch_sum: FloatArray, epoch_sum: FloatArray
+) -> FloatArray:
+    """Keras's epoch loss where a batch's loss is a sum: the mean of the batches' losses, weighted by their rows."""
+    # Only the epoch's last batch can be short, so all before it weigh alike.
+    weighted: FloatArray = (plan.batch_size * (epoch_sum - batch_sum) + own * batch_sum) / so_far
+    return weighted

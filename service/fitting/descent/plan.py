@@ -1,0 +1,62 @@
+"""The batch plan: which rows make which step, the same for every engine and for Keras.
+
+Rows in order, the last batch of an epoch short unless it is dropped. With `shuffle`, every epoch takes one
+permutation from ``numpy.random.Generator(PCG64(seed))``, so anybody can replay a run.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.fitting.arrays import IntArray
+from service.fitting.solver import Descent
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """n rows in batches of `batch_size` (<= n), up to `total_steps` steps."""
+
+    rows: int
+    batch_size: int
+    steps_per_epoch: int
+    total_steps: int
+    shuffle: bool
+    seed: int
+
+    @property
+    def reshuffles(self) -> bool:
+        """Whether the order of rows matters: one batch of all rows is the same in any order."""
+        return self.shuffle and self.batch_size < self.rows
+
+    def epoch_of(self, step: IntArray) -> IntArray:
+        """The epoch, from 1, that each step (from 1) belongs to; 0 for step 0."""
+        return -(-step // self.steps_per_epoch)
+
+    def batch_of(self, step: IntArray) -> IntArray:
+        """The batch within its epoch, from 1, of each step; 0 for step 0."""
+        return np.where(step == 0, 0, (step - 1) % self.steps_per_epoch + 1)
+
+    def rows_of(self, batch: IntArray) -> IntArray:
+        """Rows in each batch (from 1); 0 for batch 0."""
+        return np.where(batch == 0, 0, np.minimum(self.batch_size, self.rows - (batch - 1) * self.batch_size))
+
+    def rows_so_far(self, batch: IntArray) -> IntArray:
+        """Rows of the epoch met up to and with each batch."""
+        return np.minimum(batch * self.batch_size, self.rows)
+
+    def permutations(self) -> Iterator[IntArray]:
+        """One order of all rows an epoch, for ever."""
+        stream = np.random.Generator(np.random.PCG64(self.seed))
+        while True:
+            yield stream.permutation(self.rows)
+
+
+def plan_batches(descent: Descent, rows: int) -> BatchPlan:
+    """The plan of a descent over `rows` rows. A `batch_size` above `rows` is all rows, as in Keras."""
+    size = rows if descent.batch_size is None else min(descent.batch_size, rows)
+    steps_per_epoch = rows // size if descent.drop_last else -(-rows // size)
+    total = descent.epochs * steps_per_epoch
+    if descent.max_steps is not None:
+        total = min(total, descent.max_steps)
+    return BatchPlan(rows, size, steps_per_epoch, total, descent.shuffle, descent.seed)

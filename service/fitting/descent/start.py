@@ -1,0 +1,67 @@
+"""Where a descent begins.
+
+Random starts draw from ``Generator(PCG64(SeedSequence(seed, spawn_key=(1,))))``, a stream of its own beside the
+permutations', so a start can be redrawn without replaying the shuffles. As in Keras, the intercept of a random start
+is 0, and every start but `Values` in original units is in descent's units.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from service.fitting.arrays import FloatArray
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """All parameters 0."""
+
+    kind: Literal["zeros"] = "zeros"
+
+
+@dataclass(frozen=True)
+class Values:
+    """Given coefficients (p, q) and intercepts (q,); without an intercept in the model, `intercept` is None."""
+
+    coefficients: tuple[tuple[float, ...], ...]
+    intercept: tuple[float, ...] | None
+    units: Literal["original", "scaled"] = "original"
+    kind: Literal["values"] = "values"
+
+
+@dataclass(frozen=True)
+class GlorotUniform:
+    """Uniform on [-r, r] with r = sqrt(6 / (p + q)) (Glorot and Bengio 2010, eq. 16; Keras `Dense`)."""
+
+    kind: Literal["glorot_uniform"] = "glorot_uniform"
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Normal with mean 0 (Keras `RandomNormal`)."""
+
+    stddev: float = 0.05
+    kind: Literal["normal"] = "normal"
+
+
+Start = Zeros | Values | GlorotUniform | Normal
+
+
+def start_stream(seed: int) -> np.random.Generator:
+    """The random stream that starts are drawn from."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(1,))))
+
+
+def draw(start: Zeros | GlorotUniform | Normal, seed: int, features: int, targets: int, intercept: bool) -> FloatArray:
+    """Parameters (m, q) of a start that needs no scaling to be known, in descent's units."""
+    shape = (features, targets)
+    match start:
+        case Zeros():
+            weights = np.zeros(shape)
+        case GlorotUniform():
+            reach = np.sqrt(6.0 / (features + targets))
+            weights = start_stream(seed).uniform(-reach, reach, shape)
+        case Normal():
+            weights = start_stream(seed).normal(0.0, start.stddev, shape)
+    return np.vstack([np.zeros((1, targets)), weights]) if intercept else weights

@@ -1,0 +1,16 @@
+"""How a fit ended. Data, not an exception: a fit that did not converge still has its coefficients."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+OutcomeKind = Literal["exact", "converged", "step_limit", "time_limit", "diverged"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The kind of ending, one or two plain sentences for the reader, and how far it got."""
+
+    kind: OutcomeKind
+    message: str
+    steps: int
+    epochs: int

@@ -1,0 +1,1 @@
+"""The least-squares answer every fit is measured against."""

@@ -1,0 +1,97 @@
+"""Scaling of features and targets: x~ = (x - c) / d, with scikit-learn's definitions of c and d.
+
+``standard``: c the mean, d the population standard deviation (`StandardScaler`). ``minmax``: c the least value, d
+the range (`MinMaxScaler` to [0, 1]). A column without spread gets d = 1, as there.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from service.fitting.arrays import FloatArray
+
+ScalingKind = Literal["none", "standard", "minmax"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What is asked for: one kind for all features, one for all targets."""
+
+    features: ScalingKind = "none"
+    targets: ScalingKind = "none"
+
+    @property
+    def is_none(self) -> bool:
+        return self.features == "none" and self.targets == "none"
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """Centre (k,) and spread (k,) of k columns."""
+
+    centre: FloatArray
+    spread: FloatArray
+
+    def apply(self, values: FloatArray) -> FloatArray:
+        """(n, k) in the user's units to (n, k) scaled."""
+        return (values - self.centre) / self.spread
+
+
+def measure(kind: ScalingKind, values: FloatArray) -> Scale:
+    """The scale of each column of `values` (n, k)."""
+    columns = values.shape[1]
+    if kind == "none":
+        return Scale(np.zeros(columns), np.ones(columns))
+    if kind == "standard":
+        return Scale(_mean(values), _spread(values, values.std(axis=0)))
+    low = values.min(axis=0)
+    return Scale(low, _spread(values, values.max(axis=0) - low))
+
+
+def _mean(values: FloatArray) -> FloatArray:
+    # The second pass takes back what rounding left in the first, which matters where the mean dwarfs the spread.
+    mean = values.mean(axis=0)
+    corrected: FloatArray = mean + (values - mean).mean(axis=0)
+    return corrected
+
+
+def _spread(values: FloatArray, spread: FloatArray) -> FloatArray:
+    # A constant column's computed deviation is rounding noise, not 0: look at the values instead.
+    constant = (values == values[0]).all(axis=0)
+    return np.where(constant | (spread == 0.0), 1.0, spread)
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The way between descent's units and the user's.
+
+    With x~ = (x - c) / d and y~ = (y - e) / f: W = diag(1/d) W~ diag(f), b = e + f b~ - c'W.
+    Parameters are (.., m, q) with the intercept's row first; without an intercept both centres must be 0.
+    """
+
+    features: Scale
+    targets: Scale
+    intercept: bool
+
+    def to_user(self, scaled: FloatArray) -> FloatArray:
+        """Parameters in descent's units to the user's; any leading axes are kept."""
+        ratio = self.targets.spread / self.features.spread[:, None]
+        if not self.intercept:
+            return scaled * ratio
+        weights = scaled[..., 1:, :] * ratio
+        base = self.targets.centre + self.targets.spread * scaled[..., 0, :]
+        return _stack(base - self.features.centre @ weights, weights)
+
+    def to_scaled(self, user: FloatArray) -> FloatArray:
+        """The inverse of `to_user`."""
+        ratio = self.features.spread[:, None] / self.targets.spread
+        if not self.intercept:
+            return user * ratio
+        weights = user[..., 1:, :]
+        base = user[..., 0, :] + self.features.centre @ weights
+        return _stack((base - self.targets.centre) / self.targets.spread, weights * ratio)
+
+
+def _stack(intercept: FloatArray, weights: FloatArray) -> FloatArray:
+    return np.concatenate([intercept[..., None, :], weights], axis=-2)

@@ -1,0 +1,60 @@
+"""How to minimise: `Exact`, or `Descent` with everything it needs. Options only; `fit` does the work."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from service.fitting.descent.optimizers import Optimizer, Sgd
+from service.fitting.descent.start import Start, Zeros
+
+Backend = Literal["numpy", "tensorflow"]
+Precision = Literal["float32", "float64"]
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Least squares in closed form: the reference itself."""
+
+    kind: Literal["exact"] = "exact"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When to stop before the last step; looked at once an epoch, None is never.
+
+    Attributes
+    ----------
+    gradient_tolerance
+        Euclidean norm of the full-data gradient in descent's units, at or below.
+    loss_tolerance
+        Absolute change of the full-data loss, in the user's units, from one epoch's end to the next, at or below.
+    gap_tolerance
+        Euclidean distance to the reference, in the user's units, at or below.
+    max_seconds
+        Wall-clock seconds of descent.
+    """
+
+    gradient_tolerance: float | None = None
+    loss_tolerance: float | None = None
+    gap_tolerance: float | None = None
+    max_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Gradient descent. `epochs` and `max_steps`, whichever ends first; `batch_size` None is all rows."""
+
+    backend: Backend = "numpy"
+    dtype: Precision = "float64"
+    optimizer: Optimizer = field(default_factory=Sgd)
+    epochs: int = 100
+    max_steps: int | None = None
+    batch_size: int | None = None
+    shuffle: bool = False
+    drop_last: bool = False
+    seed: int = 0
+    start: Start = field(default_factory=Zeros)
+    stop: Stop = field(default_factory=Stop)
+    kind: Literal["descent"] = "descent"
+
+
+Solver = Exact | Descent
