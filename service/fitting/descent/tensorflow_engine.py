@@ -7,24 +7,16 @@ Shapes are static under XLA: the last batch of an epoch is padded with rows of z
 recorded into a buffer whose last place takes the steps that nobody asked for.
 """
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-# TensorFlow greets on the console, and complains there of a GPU that nobody promised.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import tensorflow as tf
-
 from service.fitting.arrays import IntArray, WorkingArray
 from service.fitting.descent.engine import Arena, Block, Rows, State
+from service.fitting.descent.quiet_tensorflow import tf
 from service.fitting.descent.update_rules import RULES
-
-# A program is retraced for every new shape of data, which is what it is for.
-tf.get_logger().setLevel("ERROR")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,17 @@
+"""`make bench`: one line a figure, ``name ratio goal peer``. Names on the command line pick programs."""
+
+import sys
+from importlib import import_module
+
+PROGRAMS = ("least_squares", "descent", "http")
+
+
+def main(names: list[str]) -> None:
+    """Run the named programs, or all."""
+    for name in names or PROGRAMS:
+        for figure in import_module(f"benchmarks.{name}").figures():
+            print(figure, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

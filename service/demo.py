@@ -1,0 +1,133 @@
+"""`make demo`: starts a service of its own, sends the five cases over HTTP and compares what comes back.
+
+Prints, case by case, the published number, ours from both backends, and whether they agree. Returns 1 if one is off.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+from service.datasets.cases import CaseRequest, Expectation, case, case_names
+
+BACKENDS = ("numpy", "tensorflow")
+READY = "Plumbline is ready at "
+#: The longest that one request is waited for: TensorFlow's first takes seconds to load.
+PATIENCE_SECONDS = 60
+
+
+def main() -> int:
+    """Run the demonstration; 0 where every number agrees, else 1."""
+    with _service() as address:
+        off = sum(_show(address, name) for name in case_names())
+    print(f"\n{'Every number agrees.' if off == 0 else f'{off} numbers are off.'}")
+    return 1 if off else 0
+
+
+@contextmanager
+def _service() -> Iterator[str]:
+    """The address of a whole service on a free port, with a data folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="plumbline-demo-") as folder:
+        # The bundled database may run as another user, who has to get in.
+        Path(folder).chmod(0o711)
+        environment = os.environ | {"PLUMBLINE_PORT": "0", "PLUMBLINE_DATA_DIR": f"{folder}/data"}
+        command = [sys.executable, "-m", "service", "serve"]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        try:
+            yield _address(process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def _address(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(READY):
+            return line.removeprefix(READY).strip()
+    raise SystemExit("The service did not start; what it said stands above.")
+
+
+def _show(address: str, name: str) -> int:
+    """Print one case; how many numbers are off."""
+    found = case(name)
+    if found is None:
+        raise LookupError(name)
+    print(f"\n{name}: {found.question}")
+    return sum(_show_request(address, request) for request in found.requests)
+
+
+def _show_request(address: str, request: CaseRequest) -> int:
+    answers = [_answers(address, request, backend) for backend in _backends(request)]
+    print(f"\n  {request.title}")
+    print(f"    {'':34}{'published':>24}" + "".join(f"{backend:>24}" for backend in _backends(request)))
+    return sum(_show_number(expected, answers) for expected in request.expected)
+
+
+def _backends(request: CaseRequest) -> tuple[str, ...]:
+    return BACKENDS if request.body["solver"]["kind"] == "descent" else ("exact",)
+
+
+def _show_number(expected: Expectation, answers: list["_Answer"]) -> int:
+    numbers = [answer.number(expected) for answer in answers]
+    off = [number for number in numbers if not expected.error(number) <= expected.tolerance]
+    row = f"    {expected.text:34}{expected.value:>24.12g}" + "".join(f"{number:>24.12g}" for number in numbers)
+    worst = max(expected.error(number) for number in numbers)
+    print(f"{row}  {'OFF' if off else 'agrees'} ({expected.kind} error {worst:.1e}, allowed {expected.tolerance:.0e})")
+    return len(off)
+
+
+class _Answer:
+    """A finished fit and its whole trajectory, where it has one."""
+
+    def __init__(self, fit: dict[str, Any], trajectory: dict[str, Any]) -> None:
+        self._fit = fit
+        self._trajectory = trajectory
+
+    def number(self, expected: Expectation) -> float:
+        """The number an expectation points at."""
+        if expected.step is None:
+            return float(_follow(self._fit, expected.pointer))
+        row = self._trajectory["columns"]["step"].index(expected.step)
+        return float(_follow(self._trajectory, expected.pointer)[row])
+
+
+def _follow(document: Any, pointer: str) -> Any:
+    for part in pointer.split("/")[1:]:
+        document = document[int(part)] if isinstance(document, list) else document[part]
+    return document
+
+
+def _answers(address: str, request: CaseRequest, backend: str) -> _Answer:
+    body = request.body
+    if backend in BACKENDS:
+        body = body | {"solver": body["solver"] | {"backend": backend}}
+    fit = _call(f"{address}/v1/fits", body)
+    while fit["status"] in ("queued", "running"):
+        fit = _call(f"{address}/v1/fits/{fit['id']}?wait={PATIENCE_SECONDS}")
+    if fit["status"] != "succeeded":
+        raise SystemExit(f"{request.title}: {fit['status']}: {fit['error']}")
+    if all(expected.step is None for expected in request.expected):
+        return _Answer(fit, {})
+    fields = urlencode({"limit": 1_000_000})
+    return _Answer(fit, _call(f"{address}/v1/fits/{fit['id']}/trajectory?{fields}"))
+
+
+def _call(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json", "Prefer": f"wait={PATIENCE_SECONDS}"}
+    data = None if body is None else json.dumps(body).encode()
+    with urlopen(Request(url, data=data, headers=headers), timeout=2 * PATIENCE_SECONDS) as answer:
+        parsed: dict[str, Any] = json.load(answer)
+        return parsed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

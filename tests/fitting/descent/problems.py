@@ -1,0 +1,36 @@
+"""Problems and a shorthand that the descent tests share."""
+
+import numpy as np
+
+from service.fitting.data import Dataset
+from service.fitting.fit import fit
+from service.fitting.loss import Loss
+from service.fitting.model import resolve_model
+from service.fitting.problem import Problem
+from service.fitting.recording import Recording
+from service.fitting.scaling import Scaling
+from service.fitting.solution import Solution
+from service.fitting.solver import Solver
+
+
+def random_problem(
+    seed: int,
+    rows: int = 23,
+    features: int = 3,
+    targets: int = 1,
+    *,
+    intercept: bool = True,
+    scaling: Scaling | None = None,
+    loss: Loss = "mse",
+) -> Problem:
+    """A well-conditioned problem with noise; the seed stands in the test's name."""
+    stream = np.random.default_rng(seed)
+    x = stream.normal(size=(rows, features))
+    y = x @ stream.normal(size=(features, targets)) + 0.5 + 0.3 * stream.normal(size=(rows, targets))
+    dataset = Dataset.from_arrays(x, y)
+    return Problem(dataset, resolve_model(dataset.names, None, None, intercept), scaling or Scaling(), loss)
+
+
+def solve(problem: Problem, solver: Solver, recording: Recording | None = None) -> Solution:
+    """`fit` with nobody watching."""
+    return fit(problem, solver, recording or Recording(), lambda _: True)

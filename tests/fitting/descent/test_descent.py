@@ -1,0 +1,268 @@
+"""What a descent writes down, how it ends, and that both engines say the same."""
+
+import numpy as np
+import pytest
+
+from service.fitting.arrays import FloatArray
+from service.fitting.descent.optimizers import Optimizer, Rmsprop, Sgd
+from service.fitting.descent.start import GlorotUniform, Start, Values
+from service.fitting.errors import FitCancelled
+from service.fitting.fit import fit
+from service.fitting.loss import Loss
+from service.fitting.problem import Problem
+from service.fitting.recording import Recording
+from service.fitting.scaling import Scaling
+from service.fitting.solution import Solution
+from service.fitting.solver import Backend, Descent, Exact, Stop
+from service.fitting.task import Progress
+from service.fitting.trajectory import Trajectory
+from tests.fitting.descent.problems import random_problem, solve
+
+BACKENDS: tuple[Backend, ...] = ("numpy", "tensorflow")
+
+
+def _trajectory(solution: Solution) -> Trajectory:
+    assert solution.trajectory is not None
+    return solution.trajectory
+
+
+def _coefficients(trajectory: Trajectory) -> FloatArray:
+    assert trajectory.original.coefficients is not None
+    return trajectory.original.coefficients
+
+
+def _loss_directly(problem: Problem, parameters: FloatArray) -> float:
+    squares = np.square(problem.design(problem.x) @ parameters - problem.y).sum()
+    return float(squares / problem.y.size if problem.loss == "mse" else squares)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("loss", ["mse", "sum_squares"])
+@pytest.mark.parametrize(
+    ("scaling", "intercept"),
+    [
+        (Scaling(), True),
+        (Scaling(), False),
+        (Scaling("standard", "minmax"), True),
+        (Scaling("minmax", "standard"), True),
+    ],
+)
+def test_every_column_of_every_row(backend: Backend, loss: Loss, scaling: Scaling, intercept: bool) -> None:
+    """Against an independent descent in descent's units, with everything worked out from its definition."""
+    problem = random_problem(3, targets=2, intercept=intercept, scaling=scaling, loss=loss)
+    descent = Descent(backend=backend, optimizer=Sgd(0.002), epochs=3, batch_size=10, start=GlorotUniform(), seed=4)
+    solution = solve(problem, descent, Recording("step"))
+    record = _trajectory(solution)
+    x, y, units = problem.scaled_x, problem.scaled_y, problem.units
+    a = problem.design(x)
+    assert record.scaled is None or record.scaled.coefficients is not None
+    w = (record.scaled or record.original).coefficients[0].copy()  # type: ignore[index]
+    spread = units.targets.spread
+    assert record.recorded == 10
+    for row in range(1, 10):
+        first = (row - 1) % 3 * 10
+        if first == 0:
+            epoch_squares, epoch_rows, epoch_loss = 0.0, 0, 0.0
+        batch, targets = a[first : first + 10], y[first : first + 10]
+        residual = batch @ w - targets
+        squares = np.square(residual * spread).sum()
+        divisor = targets.size if loss == "mse" else 1
+        batch_loss = squares / divisor
+        w = w - 0.002 * (2.0 / divisor) * batch.T @ residual
+        epoch_squares, epoch_rows = epoch_squares + squares, epoch_rows + len(batch)
+        epoch_loss += batch_loss * len(batch)
+        user = units.to_user(w)
+        gradient = 2.0 / (y.size if loss == "mse" else 1) * a.T @ (a @ w - y)
+        reference = np.array([c.reference for c in solution.report.coefficients]).reshape(2, -1).T
+        seen = record.original
+        assert (record.step[row], record.rows[row], record.learning_rate[row]) == (row, len(batch), 0.002)
+        np.testing.assert_allclose(_coefficients(record)[row], user, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(seen.batch_loss[row], batch_loss, rtol=1e-10)
+        np.testing.assert_allclose(seen.epoch_loss[row], epoch_loss / epoch_rows, rtol=1e-10)
+        np.testing.assert_allclose(seen.epoch_rmse[row], np.sqrt(epoch_squares / (epoch_rows * 2)), rtol=1e-10)
+        np.testing.assert_allclose(seen.loss[row], _loss_directly(problem, user), rtol=1e-10)
+        np.testing.assert_allclose(record.gradient_norm[row], np.linalg.norm(gradient), rtol=1e-9)
+        np.testing.assert_allclose(seen.gap[row], np.linalg.norm(user - reference), rtol=1e-9)
+
+
+def test_the_start_is_row_0_and_met_no_batch() -> None:
+    problem = random_problem(3)
+    start = Values(((1.0,), (2.0,), (3.0,)), (4.0,))
+    record = _trajectory(solve(problem, Descent(epochs=2, start=start)))
+    assert (record.step[0], record.epoch[0], record.batch[0], record.rows[0]) == (0, 0, 0, 0)
+    np.testing.assert_array_equal(_coefficients(record)[0][:, 0], [4.0, 1.0, 2.0, 3.0])
+    assert np.isnan([record.original.batch_loss[0], record.original.epoch_loss[0], record.original.epoch_rmse[0]]).all()
+    assert record.original.loss[0] == pytest.approx(_loss_directly(problem, _coefficients(record)[0]))
+
+
+@pytest.mark.parametrize("units", ["original", "scaled"])
+def test_a_given_start_is_read_in_the_units_it_names(units: str) -> None:
+    problem = random_problem(3, scaling=Scaling("standard", "minmax"))
+    start = Values(((1.0,), (2.0,), (3.0,)), (4.0,), units)  # type: ignore[arg-type]
+    record = _trajectory(solve(problem, Descent(epochs=1, start=start)))
+    seen = record.original if units == "original" else record.scaled
+    assert seen is not None
+    assert seen.coefficients is not None
+    np.testing.assert_allclose(seen.coefficients[0][:, 0], [4.0, 1.0, 2.0, 3.0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", [Sgd(0.03, 0.9, True), Rmsprop(0.01, momentum=0.5, centered=True, epsilon=1e-3)])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_both_engines_agree(dtype: str, optimizer: Optimizer, shuffle: bool) -> None:
+    problem = random_problem(9, rows=37, targets=3)
+    records = [
+        _trajectory(
+            solve(
+                problem,
+                Descent(
+                    backend=backend,
+                    dtype=dtype,  # type: ignore[arg-type]
+                    optimizer=optimizer,
+                    epochs=60,
+                    batch_size=8,
+                    shuffle=shuffle,
+                    seed=2,
+                    start=GlorotUniform(),
+                ),
+            )
+        )
+        for backend in BACKENDS
+    ]
+    tolerance = 1e-9 if dtype == "float64" else 1e-4
+    np.testing.assert_allclose(_coefficients(records[0]), _coefficients(records[1]), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(records[0].original.batch_loss, records[1].original.batch_loss, rtol=tolerance * 100)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_recording_changes_nothing_but_what_is_kept(backend: Backend) -> None:
+    problem = random_problem(1)
+    descent = Descent(backend=backend, epochs=40, batch_size=5, shuffle=True)
+    every = _trajectory(solve(problem, descent, Recording("step")))
+    some = _trajectory(solve(problem, descent, Recording(7, limit=10)))
+    assert some.recorded == 10
+    assert (some.step[0], some.step[-1], some.total_steps) == (0, 200, 200)
+    np.testing.assert_array_equal(_coefficients(every)[some.step], _coefficients(some))
+    np.testing.assert_array_equal(every.original.epoch_loss[some.step[1:]], some.original.epoch_loss[1:])
+    none = _trajectory(solve(problem, descent, Recording("step", coefficients=False)))
+    assert none.original.coefficients is None
+    np.testing.assert_array_equal(none.original.loss, every.original.loss)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_divergence_keeps_everything_finite(backend: Backend, dtype: str) -> None:
+    problem = random_problem(2)
+    descent = Descent(backend=backend, dtype=dtype, optimizer=Sgd(1e3), epochs=10_000)  # type: ignore[arg-type]
+    solution = solve(problem, descent, Recording("step"))
+    record = _trajectory(solution)
+    outcome = solution.report.outcome
+    assert outcome.kind == "diverged"
+    assert 5 < outcome.steps < 200
+    assert record.step[-1] == outcome.steps == record.total_steps
+    np.testing.assert_array_equal(record.step, np.arange(outcome.steps + 1))
+    assert np.isfinite(_coefficients(record)).all()
+    assert np.isfinite(record.original.batch_loss[1:]).all()
+    assert np.isfinite(record.original.loss[:-1]).all()
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [Stop(gradient_tolerance=1e-8), Stop(loss_tolerance=1e-12), Stop(gap_tolerance=1e-6)],
+    ids=["gradient", "loss", "gap"],
+)
+def test_a_stop_rule_ends_at_the_first_epoch_that_meets_it(stop: Stop) -> None:
+    problem = random_problem(2)
+    solution = solve(problem, Descent(optimizer=Sgd(0.05), epochs=10_000, stop=stop), Recording("step"))
+    record, outcome = _trajectory(solution), solution.report.outcome
+    assert outcome.kind == "converged"
+    assert 10 < outcome.steps < 5_000
+    steps = record.original.loss[:-1] - record.original.loss[1:]
+    met = {
+        stop.gradient_tolerance: record.gradient_norm[1:] <= (stop.gradient_tolerance or 0),
+        stop.loss_tolerance: np.abs(steps) <= (stop.loss_tolerance or 0),
+        stop.gap_tolerance: record.original.gap[1:] <= (stop.gap_tolerance or 0),
+    }
+    rule = next(met[value] for value in met if value is not None)
+    assert rule[-1]
+    assert not rule[:-1].any()
+
+
+def test_a_time_limit_ends_a_descent_that_would_go_on() -> None:
+    solution = solve(random_problem(2), Descent(epochs=10**11, stop=Stop(max_seconds=0.2)), Recording(10**9))
+    assert solution.report.outcome.kind == "time_limit"
+    assert solution.report.outcome.steps > 0
+    assert _trajectory(solution).step[-1] == solution.report.outcome.steps
+
+
+def test_progress_is_reported_and_can_stop_the_fit() -> None:
+    seen: list[Progress] = []
+
+    def observe(progress: Progress) -> bool:
+        seen.append(progress)
+        return len(seen) < 3
+
+    with pytest.raises(FitCancelled):
+        fit(random_problem(2), Descent(epochs=10**9), Recording(), observe)
+    assert len(seen) == 3
+    steps = [progress.steps_done for progress in seen]
+    assert steps == sorted(steps)
+    assert seen[-1].loss is not None
+
+
+def test_the_exact_solver_is_its_own_reference() -> None:
+    problem = random_problem(8, targets=2, scaling=Scaling("standard", "standard"))
+    solution = solve(problem, Exact())
+    report = solution.report
+    assert solution.trajectory is None
+    assert report.outcome.kind == "exact"
+    assert all(
+        c.estimate == c.reference and c.difference == 0.0 and c.matching_digits > 15.9 for c in report.coefficients
+    )
+    estimate = np.array([c.estimate for c in report.coefficients]).reshape(2, -1).T
+    assert report.loss.final == report.loss.reference == pytest.approx(_loss_directly(problem, estimate), rel=1e-12)
+    assert report.loss.excess == 0.0
+    assert report.loss.initial is None
+    np.testing.assert_allclose(estimate, np.linalg.lstsq(problem.design(problem.x), problem.y)[0], rtol=1e-12)
+
+
+def test_the_comparison_is_told_in_the_users_units() -> None:
+    problem = random_problem(8, scaling=Scaling("standard", "minmax"))
+    solution = solve(problem, Descent(optimizer=Sgd(0.1), epochs=20))
+    last = _coefficients(_trajectory(solution))[-1][:, 0]
+    for coefficient, value in zip(solution.report.coefficients, last, strict=True):
+        assert coefficient.estimate == value
+        assert coefficient.difference == coefficient.estimate - coefficient.reference
+        digits = -np.log10(abs(coefficient.difference / coefficient.reference))
+        assert coefficient.matching_digits == pytest.approx(max(digits, 0.0), abs=1e-9)
+    loss = solution.report.loss
+    assert loss.final == pytest.approx(_loss_directly(problem, last[:, None]), rel=1e-12)
+    assert loss.excess == pytest.approx(loss.final - loss.reference, rel=1e-9)
+
+
+@pytest.mark.parametrize("start", [GlorotUniform(), Values(((9.0,), (9.0,), (9.0,)), (9.0,))])
+def test_what_the_data_do_not_identify_is_remembered_from_the_start(start: Start) -> None:
+    """Rank 1 of 4: descent ends at the least-norm solution plus the start's part outside the row space."""
+    problem = random_problem(8, rows=1)
+    solution = solve(problem, Descent(optimizer=Sgd(0.1), epochs=5000, start=start))
+    record = _trajectory(solution)
+    a = problem.design(problem.x)
+    beginning = _coefficients(record)[0]
+    expected = np.linalg.pinv(a) @ problem.y + beginning - np.linalg.pinv(a) @ a @ beginning
+    np.testing.assert_allclose(_coefficients(record)[-1], expected, rtol=1e-12)
+    assert solution.report.reference.rank == 1
+    assert not any(c.identified for c in solution.report.coefficients)
+    assert "1 of 4" in solution.report.outcome.message
+
+
+def test_a_trajectory_survives_being_stored() -> None:
+    for problem in (random_problem(4, targets=2, scaling=Scaling("standard")), random_problem(4)):
+        record = _trajectory(solve(problem, Descent(epochs=3)))
+        again = Trajectory.from_bytes(record.to_bytes())
+        assert (again.terms, again.targets, again.total_steps) == (record.terms, record.targets, record.total_steps)
+        assert (again.scaled is None) == (record.scaled is None)
+        np.testing.assert_array_equal(again.step, record.step)
+        np.testing.assert_array_equal(_coefficients(again), _coefficients(record))
+        np.testing.assert_array_equal(again.original.batch_loss, record.original.batch_loss)
+    bare = _trajectory(solve(random_problem(4), Descent(epochs=3), Recording(coefficients=False)))
+    assert Trajectory.from_bytes(bare.to_bytes()).original.coefficients is None

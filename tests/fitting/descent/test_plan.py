@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from service.fitting.descent.plan import plan_batches
+from service.fitting.solver import Descent
+
+
+@pytest.mark.parametrize(
+    ("descent", "steps_per_epoch", "total"),
+    [
+        (Descent(epochs=5), 1, 5),
+        (Descent(epochs=5, batch_size=3), 4, 20),
+        (Descent(epochs=5, batch_size=3, drop_last=True), 3, 15),
+        (Descent(epochs=5, batch_size=10), 1, 5),
+        (Descent(epochs=5, batch_size=1000, drop_last=True), 1, 5),
+        (Descent(epochs=5, batch_size=3, max_steps=7), 4, 7),
+        (Descent(epochs=5, batch_size=3, max_steps=70), 4, 20),
+    ],
+)
+def test_steps_are_counted_as_keras_counts_them(descent: Descent, steps_per_epoch: int, total: int) -> None:
+    plan = plan_batches(descent, rows=10)
+    assert (plan.steps_per_epoch, plan.total_steps) == (steps_per_epoch, total)
+
+
+def test_epochs_batches_and_rows_of_steps() -> None:
+    plan = plan_batches(Descent(epochs=2, batch_size=4), rows=10)
+    steps = np.arange(7)
+    batch = plan.batch_of(steps)
+    assert plan.epoch_of(steps).tolist() == [0, 1, 1, 1, 2, 2, 2]
+    assert batch.tolist() == [0, 1, 2, 3, 1, 2, 3]
+    assert plan.rows_of(batch).tolist() == [0, 4, 4, 2, 4, 4, 2]
+    assert plan.rows_so_far(batch).tolist() == [0, 4, 8, 10, 4, 8, 10]
+
+
+def test_permutations_are_numpys_own_stream() -> None:
+    plan = plan_batches(Descent(batch_size=4, shuffle=True, seed=11), rows=10)
+    drawn = plan.permutations()
+    stream = np.random.Generator(np.random.PCG64(11))
+    for _ in range(3):
+        np.testing.assert_array_equal(next(drawn), stream.permutation(10))
+
+
+def test_one_batch_of_all_rows_needs_no_order() -> None:
+    assert not plan_batches(Descent(shuffle=True), rows=10).reshuffles
+    assert plan_batches(Descent(shuffle=True, batch_size=9), rows=10).reshuffles

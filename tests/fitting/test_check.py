@@ -1,0 +1,61 @@
+import pytest
+
+from service.fitting.check import check
+from service.fitting.descent.start import Start, Values
+from service.fitting.errors import InvalidProblem
+from service.fitting.model import Model
+from service.fitting.recording import Recording
+from service.fitting.scaling import Scaling
+from service.fitting.solver import Descent, Exact, Solver
+from service.fitting.task import FitTask
+
+MODEL = Model(("a", "b"), ("y",))
+PAIR = ((1.0,), (2.0,))
+
+
+def _task(start: Start) -> FitTask:
+    return FitTask(MODEL, Descent(start=start))
+
+
+@pytest.mark.parametrize(
+    ("task", "place"),
+    [
+        (_task(Values(((1.0,),), (0.0,))), ("solver", "start", "coefficients")),
+        (_task(Values(((1.0, 2.0),), (0.0,))), ("solver", "start", "coefficients")),
+        (_task(Values(((1.0,), (1.0, 2.0)), (0.0,))), ("solver", "start", "coefficients")),
+        (_task(Values((), (0.0,))), ("solver", "start", "coefficients")),
+        (_task(Values(PAIR, None)), ("solver", "start", "intercept")),
+        (_task(Values(PAIR, (1.0, 2.0))), ("solver", "start", "intercept")),
+        (
+            FitTask(Model(("a", "b"), ("y",), False), Descent(start=Values(PAIR, (1.0,)))),
+            ("solver", "start", "intercept"),
+        ),
+        (FitTask(MODEL, Descent(epochs=10**12, batch_size=1)), ("solver", "epochs")),
+        (
+            FitTask(
+                Model(tuple(f"x{j}" for j in range(999)), ("y",)),
+                Descent(epochs=10**5),
+                recording=Recording("step", limit=10**5),
+            ),
+            ("record", "limit"),
+        ),
+        (FitTask(Model(("a",), ("y",), False), Exact(), Scaling("minmax")), ("scaling", "features")),
+    ],
+)
+def test_impossible_tasks_are_refused_by_place(task: FitTask, place: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidProblem) as refused:
+        check(task, rows=100)
+    assert refused.value.place == place
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        Exact(),
+        Descent(start=Values(PAIR, (1.0,))),
+        Descent(batch_size=1000),
+        Descent(epochs=10**9, max_steps=10, batch_size=7),
+    ],
+)
+def test_possible_tasks_pass(solver: Solver) -> None:
+    check(FitTask(MODEL, solver), rows=100)
