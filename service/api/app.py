@@ -1,0 +1,59 @@
+"""The application: routes, errors and document put together. It does nothing until it is asked."""
+
+import asyncio
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api import errors
+from service.api.backing import Backing
+from service.api.document import describe
+from service.api.routes import cases, fits, health, trajectories
+
+TITLE = "Plumbline"
+DESCRIPTION = """Linear models fitted over HTTP by gradient descent, each answer beside the exact one.
+
+Every error is an `application/problem+json`. Numbers that are not finite are null."""
+
+
+def create_app(backing: Backing | None, closing: asyncio.Event | None = None) -> FastAPI:
+    """The application.
+
+    Parameters
+    ----------
+    backing
+        None is enough to describe the application, not to serve it.
+    closing
+        Once it is set, answers that are held back are given as they are.
+    """
+    # The routes are handed in flat: of an included router, the framework hides which methods a path has.
+    app = FastAPI(
+        title=TITLE,
+        version="1",
+        description=DESCRIPTION,
+        routes=[route for room in (fits, trajectories, cases, health) for route in room.router.routes],
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    app.state.backing = backing
+    app.state.closing = closing or asyncio.Event()
+    app.add_middleware(HeadAsGet)
+    errors.install(app)
+    describe(app)
+    return app
+
+
+class HeadAsGet:
+    """HEAD is answered as GET is, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def bodiless(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await self._app({**scope, "method": "GET"}, receive, bodiless)
+        else:
+            await self._app(scope, receive, send)

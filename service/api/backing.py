@@ -1,0 +1,32 @@
+"""What the routes need behind them. `bootstrap` builds it; the API only says what it is."""
+
+from typing import Protocol
+
+from fastapi import Request
+
+from service.datasets.store import DatasetStore
+from service.jobs.fits import FitStore
+from service.jobs.notices import FitNotices
+from service.jobs.queue import FitQueue
+from service.settings import Settings
+
+
+class Backing(Protocol):
+    """Settings, stores and queue of one serving process."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def datasets(self) -> DatasetStore: ...
+    @property
+    def fits(self) -> FitStore: ...
+    @property
+    def notices(self) -> FitNotices: ...
+    @property
+    def queue(self) -> FitQueue: ...
+
+
+def backing_of(request: Request) -> Backing:
+    """The backing of the application that a request came to."""
+    backing: Backing = request.app.state.backing
+    return backing

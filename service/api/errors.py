@@ -1,0 +1,196 @@
+"""From exceptions to problems: one table, one way of answering.
+
+Anything that is not in the table is a fault of ours: the client gets the incident's id, the log gets the rest.
+"""
+
+import http
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import procrastinate.exceptions
+import psycopg
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api import refusals
+from service.api.faults import faults_of, problem_fault
+from service.api.schemas.problem import Fault, Problem
+from service.fitting.errors import InvalidProblem
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_BASE = "https://plumbline.invalid/problems/"
+RETRY_AFTER_SECONDS = "2"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one kind of exception is answered."""
+
+    status: int
+    code: str
+    title: str
+
+
+INTERNAL = Answer(500, "internal", "Something went wrong here")
+DATABASE_AWAY = Answer(503, "database-unavailable", "The database is not available")
+
+#: Looked up along the exception's bases, nearest first.
+TABLE: dict[type[Exception], Answer] = {
+    InvalidProblem: Answer(422, "invalid-problem", "This cannot be fitted as asked"),
+    RequestValidationError: Answer(422, "invalid-request", "The request is not valid"),
+    refusals.InvalidRequest: Answer(422, "invalid-request", "The request is not valid"),
+    refusals.UnreadableBody: Answer(400, "unreadable-body", "The body cannot be read"),
+    refusals.BodyTooLarge: Answer(413, "body-too-large", "The body is too large"),
+    refusals.UnsupportedMediaType: Answer(415, "unsupported-media-type", "The body is of an unsupported type"),
+    refusals.NotAcceptable: Answer(406, "not-acceptable", "None of the media types on offer is acceptable"),
+    refusals.NotFound: Answer(404, "not-found", "There is no such thing"),
+    refusals.NotFinished: Answer(409, "not-finished", "The fit is not finished"),
+    refusals.NotReady: Answer(503, "not-ready", "The service is not ready"),
+    ClientDisconnect: Answer(400, "client-gone", "The client went away"),
+    psycopg.OperationalError: DATABASE_AWAY,
+    psycopg.InterfaceError: DATABASE_AWAY,
+    procrastinate.exceptions.ConnectorException: DATABASE_AWAY,
+}
+
+#: What the framework says with a bare status.
+_BY_STATUS = {
+    404: Answer(404, "not-found", "There is no such thing"),
+    405: Answer(405, "method-not-allowed", "The method is not allowed here"),
+}
+
+
+def answer_to(error: Exception) -> Answer:
+    """The table's row for an exception; `INTERNAL` where it has none."""
+    if isinstance(error, HTTPException):
+        return _BY_STATUS.get(error.status_code) or _plain(error.status_code)
+    return next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), INTERNAL)
+
+
+def _plain(status: int) -> Answer:
+    phrase = http.HTTPStatus(status).phrase
+    return Answer(status, phrase.lower().replace(" ", "-"), phrase)
+
+
+def problem_response(
+    answer: Answer,
+    path: str,
+    detail: str,
+    faults: Sequence[Fault] = (),
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """The problem as an HTTP response."""
+    problem = Problem(
+        type=TYPE_BASE + answer.code,
+        title=answer.title,
+        status=answer.status,
+        detail=detail,
+        instance=path,
+        code=answer.code,
+        errors=list(faults),
+    )
+    return Response(problem.model_dump_json(), answer.status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception of the table, and every one outside of it, with a problem."""
+    for kind in (*TABLE, HTTPException):
+        app.add_exception_handler(kind, _respond)
+    app.add_middleware(Incidents)
+
+
+async def _respond(request: Request, error: Exception) -> Response:
+    path = request.url.path
+    if _is_about_path(error):
+        return problem_response(_BY_STATUS[404], path, "There is nothing of that id.")
+    answer = answer_to(error)
+    if answer is DATABASE_AWAY:
+        logger.warning("%s %s: %s", request.method, path, error)
+    detail, faults, headers = _particulars(request, error)
+    return problem_response(answer, path, detail, faults, headers | _due_headers(request, answer.status))
+
+
+def _due_headers(request: Request, status: int) -> dict[str, str]:
+    """What HTTP asks of an answer with this status."""
+    match status:
+        case http.HTTPStatus.SERVICE_UNAVAILABLE:
+            return {"Retry-After": RETRY_AFTER_SECONDS}
+        case http.HTTPStatus.METHOD_NOT_ALLOWED:
+            return {"Allow": ", ".join(allowed_methods(request))}
+    return {}
+
+
+def _particulars(request: Request, error: Exception) -> tuple[str, Sequence[Fault], dict[str, str]]:
+    match error:
+        case refusals.Refusal():
+            return error.detail, error.faults, dict(error.headers)
+        case InvalidProblem():
+            return error.message, [problem_fault(error)], {}
+        case RequestValidationError():
+            faults = faults_of(error.errors(), error.body, _body_type(request))
+            return _summary(faults, len(error.errors())), faults, {}
+        case HTTPException(status_code=404):
+            return "There is nothing at this path.", (), {}
+        case HTTPException(status_code=405):
+            return f"{request.method} is not among the methods of this path.", (), {}
+    return "Try again in a moment.", (), {}
+
+
+def _summary(faults: Sequence[Fault], count: int) -> str:
+    first = faults[0]
+    where = first.pointer if first.pointer is not None else first.parameter
+    more = f" ({count} faults in all)" if count > 1 else ""
+    return f"{where or 'The body'}: {first.message} Allowed: {first.allowed}.{more}"
+
+
+def _is_about_path(error: Exception) -> bool:
+    return isinstance(error, RequestValidationError) and error.errors()[0]["loc"][0] == "path"
+
+
+def _body_type(request: Request) -> Any:
+    field = getattr(request.scope.get("route"), "body_field", None)
+    return None if field is None else field.field_info.annotation
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """Every method some route at this path has: the framework names only those of the first."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        matched, _ = route.matches(dict(request.scope))
+        if matched is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+class Incidents:
+    """The outermost wrapper: an exception nobody expected becomes a 500 with an id that is in the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            incident = uuid.uuid4()
+            logger.exception("incident %s: %s %s", incident, scope["method"], scope["path"])
+            detail = f"The incident is in the log as {incident}."
+            await problem_response(INTERNAL, scope["path"], detail)(scope, receive, send)

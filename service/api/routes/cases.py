@@ -1,0 +1,38 @@
+"""The built-in cases."""
+
+import asyncio
+
+from fastapi import APIRouter, Response
+
+from service.api.answers import json_response
+from service.api.reading import ContractRoute
+from service.api.refusals import NotFound
+from service.api.routes.documented import problems
+from service.api.schemas import case as answered
+from service.datasets.cases import Case, case, case_names
+
+router = APIRouter(route_class=ContractRoute, tags=["cases"], generate_unique_id_function=lambda route: route.name)
+
+
+@router.get("/v1/cases", response_model=answered.CaseList, responses=problems())
+async def list_cases() -> Response:
+    """List the cases: questions, requests that answer them, and the numbers to expect."""
+    return await asyncio.to_thread(_all_cases)
+
+
+@router.get("/v1/cases/{name}", response_model=answered.Case, responses=problems(404))
+async def get_case(name: str) -> Response:
+    """Return one case."""
+    found = await asyncio.to_thread(case, name)
+    if found is None:
+        raise NotFound(f"There is no such case; there are {', '.join(case_names())}.")
+    return json_response(_answer(found))
+
+
+def _all_cases() -> Response:
+    found = [case(name) for name in case_names()]
+    return json_response(answered.CaseList(cases=[_answer(item) for item in found if item is not None]))
+
+
+def _answer(found: Case) -> answered.Case:
+    return answered.Case.model_validate(found)

@@ -1,0 +1,160 @@
+"""Fits: asked for, watched, listed."""
+
+from contextlib import suppress
+from typing import Annotated, Any
+from uuid import UUID
+
+import psycopg
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from service.api.answers import (
+    FITS,
+    RETRY_AFTER,
+    entity_tag,
+    fit_in_full,
+    fit_path,
+    found,
+    is_finished,
+    json_response,
+    page_of,
+)
+from service.api.backing import Backing, backing_of
+from service.api.mapping import submission_of
+from service.api.page_tokens import position_of, token_after
+from service.api.preferences import preference
+from service.api.reading import ContractRoute
+from service.api.refusals import invalid_parameter
+from service.api.routes.documented import problems
+from service.api.schemas.fit import Fit, FitPage, FitStatus
+from service.api.schemas.request import FitRequest, Labels
+from service.api.waiting import hold
+from service.jobs.records import FitRecord
+
+LABEL_PREFIX = "label."
+
+router = APIRouter(route_class=ContractRoute, tags=["fits"], generate_unique_id_function=lambda route: route.name)
+
+Services = Annotated[Backing, Depends(backing_of)]
+
+
+class WatchQuery(BaseModel):
+    """How long to hold the answer back."""
+
+    wait: Annotated[
+        float,
+        Field(ge=0, allow_inf_nan=False, description="Seconds to hold the answer until the fit is finished."),
+    ] = 0.0
+
+
+class PageQuery(BaseModel):
+    """Which fits to list. Whatever else is given must be a label."""
+
+    model_config = ConfigDict(extra="allow")
+
+    status: FitStatus | None = None
+    page_size: Annotated[int, Field(ge=1, le=200)] = 50
+    page_token: Annotated[str | None, Field(description="The next_page_token of the page before.")] = None
+
+
+_LABELS = TypeAdapter(Labels)
+_LABEL_PARAMETER = {
+    "name": "labels",
+    "in": "query",
+    "required": False,
+    "description": "One `label.<key>=<value>` for each label the fits must have.",
+    "style": "form",
+    "explode": True,
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+}
+
+
+@router.post(
+    FITS,
+    response_model=Fit,
+    status_code=201,
+    response_description="The fit is finished.",
+    responses=problems(503, body=True) | {202: {"model": Fit, "description": "The fit is on its way."}},
+)
+async def create_fit(
+    body: FitRequest,
+    request: Request,
+    services: Services,
+    prefer: Annotated[
+        list[str] | None, Header(description="wait=<seconds> to hold the answer, or respond-async.")
+    ] = None,
+) -> Response:
+    """Fit a linear model. With `Prefer: wait=5` the answer is held back until the fit is finished, or 5 seconds."""
+    submission = await submission_of(body, services.datasets)
+    record = await services.fits.submit(submission.dataset, submission.task, submission.request, submission.labels)
+    wanted = preference(prefer or (), services.settings.max_wait_seconds)
+    if wanted.seconds > 0:
+        # The fit is accepted: that is what the client must hear, even if the database is gone by now.
+        with suppress(psycopg.OperationalError):
+            record = await hold(request, record.id, wanted.seconds) or record
+    headers = {"Location": fit_path(record.id)}
+    if wanted.applied is not None:
+        headers["Preference-Applied"] = wanted.applied
+    status = 201 if is_finished(record) else 202
+    return await _fit_response(record, services, status, headers)
+
+
+@router.get(FITS, response_model=FitPage, responses=problems(503), openapi_extra={"parameters": [_LABEL_PARAMETER]})
+async def list_fits(query: Annotated[PageQuery, Query()], services: Services) -> Response:
+    """List fits, newest first."""
+    records = await services.fits.page(
+        status=query.status,
+        labels=_labels(query.model_extra or {}),
+        size=query.page_size + 1,
+        before=None if query.page_token is None else position_of(query.page_token),
+    )
+    shown = records[: query.page_size]
+    token = token_after(shown[-1]) if len(records) > len(shown) else None
+    return json_response(page_of(shown, token))
+
+
+@router.get(
+    FITS + "/{fit_id}",
+    response_model=Fit,
+    responses=problems(404, 503) | {304: {"description": "It has not changed."}},
+)
+async def get_fit(
+    fit_id: UUID,
+    query: Annotated[WatchQuery, Query()],
+    request: Request,
+    services: Services,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Return a fit, at once or when it is finished."""
+    seconds = min(query.wait, services.settings.max_wait_seconds)
+    record = found(await hold(request, fit_id, seconds), fit_id)
+    headers = {"ETag": entity_tag(record), "Cache-Control": "no-cache"}
+    if _matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return await _fit_response(record, services, 200, headers)
+
+
+async def _fit_response(record: FitRecord, services: Backing, status: int, headers: dict[str, str]) -> Response:
+    if not is_finished(record):
+        headers |= RETRY_AFTER
+    return json_response(await fit_in_full(record, services.fits), status, headers)
+
+
+def _matches(if_none_match: str | None, tag: str) -> bool:
+    given = [item.strip().removeprefix("W/") for item in (if_none_match or "").split(",")]
+    return tag in given or "*" in given
+
+
+def _labels(extra: dict[str, Any]) -> dict[str, str]:
+    labels = {}
+    for name, value in extra.items():
+        key = name.removeprefix(LABEL_PREFIX)
+        if key == name:
+            allowed = ", ".join([*PageQuery.model_fields, LABEL_PREFIX + "<key>"])
+            raise invalid_parameter(name[:200], "There is no such parameter.", allowed)
+        labels[key] = value
+    try:
+        return _LABELS.validate_python(labels)
+    except ValidationError as error:
+        key = "".join(str(part)[:200] for part in error.errors()[0]["loc"][:1])
+        raise invalid_parameter(LABEL_PREFIX + key, "No fit has labels like this.", "labels a fit can have") from error

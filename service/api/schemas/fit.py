@@ -1,0 +1,115 @@
+"""A fit, from the queue to its answer. Numbers that are not finite are null."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from service.api.schemas.bodies import ResponsePart
+from service.api.schemas.request import FitRequest
+from service.api.schemas.trajectory import Trajectory
+
+FitStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class Progress(ResponsePart):
+    """How far a fit has got."""
+
+    steps_done: int
+    steps_total: int
+    epochs_done: int
+    loss: float | None = Field(description="On all rows, in the user's units; null before the first step.")
+
+
+class Outcome(ResponsePart):
+    """How a fit ended. A fit that diverged has succeeded: it has a trajectory and a reference."""
+
+    kind: Literal["exact", "converged", "step_limit", "time_limit", "diverged", "cancelled"]
+    message: str
+    steps: int
+    epochs: int
+
+
+class Coefficient(ResponsePart):
+    """One parameter in the user's units, beside its reference."""
+
+    target: str
+    term: str
+    estimate: float | None
+    reference: float | None
+    difference: float | None
+    matching_digits: float | None = Field(description="Digits in which estimate and reference agree, 0 to 15.95.")
+    identified: bool = Field(description="Whether the data determine this coefficient.")
+    scaled_estimate: float | None = Field(description="The estimate in the units descent ran in.")
+
+
+class LossComparison(ResponsePart):
+    """Losses on all rows, in the user's units."""
+
+    initial: float | None = Field(description="Null where nothing was started from.")
+    final: float | None
+    reference: float | None
+    excess: float | None = Field(description="Final minus reference, computed without cancellation.")
+
+
+class Reference(ResponsePart):
+    """How the reference was found."""
+
+    method: str
+    rank: int
+    parameters: int = Field(description="Columns of the design; equal to the rank where all are identified.")
+    rank_tolerance: float | None = Field(description="The cut-off, relative to the largest singular value.")
+    condition_number: float | None = Field(description="Null where it is infinite: the rank is short.")
+
+
+class FitResult(ResponsePart):
+    """The answer beside its reference."""
+
+    outcome: Outcome
+    engine: str = Field(description="What did the work.")
+    coefficients: list[Coefficient]
+    loss: LossComparison
+    reference: Reference
+    trajectory: Trajectory | None = Field(description="Null for an exact fit: it took no steps.")
+
+
+class FitError(ResponsePart):
+    """Why a fit failed."""
+
+    code: str
+    message: str
+
+
+class FitLinks(ResponsePart):
+    """Where to go from here."""
+
+    self: str
+    trajectory: str
+
+
+class Fit(ResponsePart):
+    """One fit. `result` is there once it has succeeded, `error` once it has failed."""
+
+    id: UUID
+    status: FitStatus
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempt: int
+    dataset: str = Field(description="The id of the dataset it is fitted to.")
+    labels: dict[str, str]
+    progress: Progress | None = Field(description="Null until it has started.")
+    request: FitRequest = Field(
+        description="What was asked, every default filled in; inline data replaced by its dataset's id."
+    )
+    result: FitResult | None
+    error: FitError | None
+    links: FitLinks
+
+
+class FitPage(ResponsePart):
+    """Fits, newest first, without their trajectories' columns."""
+
+    fits: list[Fit]
+    next_page_token: str | None = Field(description="Send it as page_token for the next page; null at the end.")

@@ -1,0 +1,113 @@
+"""The API process: ``python -m service.asgi --listen-fd N --lifeline-fd M``.
+
+Without descriptors it listens on PLUMBLINE_HOST and PLUMBLINE_PORT and lives until it gets a signal.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from service import lifeline
+from service.api.app import create_app
+from service.bootstrap import open_services
+from service.settings import Settings, explain
+
+_BACKLOG = 2048
+
+
+class Server(uvicorn.Server):
+    """Leaves signals alone: they are dealt with here, from before it starts until after it has stopped."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(settings: Settings, listener: socket.socket | None, lifeline_fd: int | None) -> None:
+    """Serve until a signal comes or the lifeline ends.
+
+    Raises
+    ------
+    ValueError
+        The settings name no database.
+    """
+    closing = asyncio.Event()
+    _set_when_told(closing, lifeline_fd)
+    async with open_services(settings) as services:
+        server = Server(_config(settings, create_app(services, closing)))
+        stopping = asyncio.create_task(_stop(server, closing))
+        await server.serve(None if listener is None else [listener])
+        stopping.cancel()
+
+
+def _set_when_told(closing: asyncio.Event, lifeline_fd: int | None) -> None:
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, closing.set)
+
+    def lost() -> None:
+        # The loop may have been closed in the meantime, which is just as well.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(closing.set)
+
+    if lifeline_fd is not None:
+        lifeline.watch(lifeline_fd, lost)
+
+
+async def _stop(server: Server, closing: asyncio.Event) -> None:
+    await closing.wait()
+    server.should_exit = True
+
+
+def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        # Longer than that is not graceful any more: the supervisor's patience has an end.
+        timeout_graceful_shutdown=max(1, int(settings.grace_seconds)),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m service.asgi", description="The API process.")
+    parser.add_argument("--listen-fd", type=int, help="descriptor of a listening socket to serve on")
+    parser.add_argument("--lifeline-fd", type=int, help="descriptor of a pipe; the process ends when the pipe does")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until told to stop; 0 for that, 2 for settings it cannot serve with."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        print(explain(error), file=sys.stderr)
+        return 2
+    listener = None if options.listen_fd is None else socket.socket(fileno=options.listen_fd)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, listener, options.lifeline_fd))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

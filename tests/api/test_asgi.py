@@ -1,0 +1,145 @@
+"""The API as a process of its own: on a socket it was given, on a lifeline, until it is told to stop."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BODY = {"data": {"x": [1, 2, 3], "y": [1, 2, 4]}}
+PATIENCE = 30.0
+
+
+@dataclass
+class Served:
+    """A running API process; closing `lifeline` cuts it."""
+
+    process: subprocess.Popen[str]
+    url: str
+    lifeline: int
+
+
+@pytest.fixture
+def served(database_url: str) -> Iterator[Served]:
+    """An API process as the supervisor starts it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        read_end, write_end = os.pipe()
+        command = [sys.executable, "-m", "service.asgi"]
+        command += ["--listen-fd", str(listener.fileno()), "--lifeline-fd", str(read_end)]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | {"PLUMBLINE_DATABASE_URL": database_url},
+            pass_fds=(listener.fileno(), read_end),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.close(read_end)
+        served = Served(process, f"http://127.0.0.1:{listener.getsockname()[1]}", write_end)
+    with process, closing(os.fdopen(write_end, "wb")):
+        # The socket listens already: the first answer is held back until the process serves.
+        assert httpx.get(served.url + "/health/live", timeout=PATIENCE).status_code == 200
+        yield served
+        process.kill()
+
+
+def _end(served: Served) -> tuple[int, str]:
+    assert served.process.stderr is not None
+    code = served.process.wait(PATIENCE)
+    return code, served.process.stderr.read()
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_peace(served: Served, name: signal.Signals) -> None:
+    served.process.send_signal(name)
+    code, log = _end(served)
+    assert code == 0
+    assert "Traceback" not in log
+
+
+def test_the_end_of_the_lifeline_ends_it(served: Served) -> None:
+    # A duplicate of nothing: the fixture's own handle still closes cleanly afterwards.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, served.lifeline)
+    os.close(null)
+    assert _end(served)[0] == 0
+
+
+def test_held_answers_are_given_when_it_stops(served: Served) -> None:
+    answers: list[httpx.Response] = []
+    body = BODY | {"labels": {"held": "yes"}}
+
+    def post() -> None:
+        answers.append(httpx.post(served.url + "/v1/fits", json=body, headers={"prefer": "wait=50"}, timeout=PATIENCE))
+
+    posting = threading.Thread(target=post)
+    posting.start()
+    while not httpx.get(served.url + "/v1/fits?label.held=yes").json()["fits"]:
+        time.sleep(0.01)
+    started = time.monotonic()
+    served.process.terminate()
+    posting.join(PATIENCE)
+    assert _end(served)[0] == 0
+    assert time.monotonic() - started < 4
+    assert answers[0].status_code == 202
+
+
+def test_clients_that_hang_up_are_let_go(served: Served) -> None:
+    request = json.dumps(BODY).encode()
+    head = f"POST /v1/fits HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(request)}\r\n"
+    host, port = served.url.removeprefix("http://").split(":")
+    for _ in range(20):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(head.encode() + b"Prefer: wait=50\r\n\r\n" + request)
+    assert httpx.get(served.url + "/v1/fits").status_code == 200
+    served.process.terminate()
+    assert _end(served)[0] == 0
+
+
+def test_a_body_over_the_limit_is_refused_while_it_is_being_sent(served: Served) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(80):
+            yield b" " * (1 << 20)
+
+    headers = {"content-type": "application/json"}
+    for content in (endless(), b" " * (65 << 20)):
+        answer = httpx.post(served.url + "/v1/fits", content=content, headers=headers, timeout=PATIENCE)
+        assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
+
+
+def test_it_says_nothing_about_itself(served: Served) -> None:
+    answer = httpx.get(served.url + "/health/live")
+    assert "server" not in answer.headers
+    assert httpx.head(served.url + "/health/live").content == b""
+    assert httpx.get(served.url + "/docs").status_code == 200
+    assert httpx.get(served.url + "/openapi.json").json()["openapi"].startswith("3.1")
+
+
+def test_without_a_database_it_says_so() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PLUMBLINE_")}
+    command = [sys.executable, "-m", "service.asgi"]
+    run = subprocess.run(
+        command, cwd=ROOT, env=environment | {"PLUMBLINE_PORT": "x"}, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert run.returncode == 2
+    assert "PLUMBLINE_PORT" in run.stderr
+
+
+HEAVY = ("tensorflow", "keras", "numba", "sklearn", "scipy", "sqlalchemy", "alembic", "pyarrow", "pandas")
+
+
+def test_the_serving_process_stays_light() -> None:
+    program = "import sys, service.asgi; print(*(n for n in sys.argv[1:] if n in sys.modules))"
+    run = subprocess.run([sys.executable, "-c", program, *HEAVY], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []

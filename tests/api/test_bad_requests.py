@@ -1,0 +1,328 @@
+"""Every bad input gets its problem, at its place, and leaves nothing behind."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+JSON = {"content-type": "application/json"}
+GOOD = {"data": {"x": [1, 2, 3], "y": [1, 2, 4]}}
+COLUMNS = {"data": {"columns": {"x": [1, 2, 3], "y": [1, 2, 4]}}}
+
+
+def _with(**parts: Any) -> dict[str, Any]:
+    return GOOD | parts
+
+
+def _descent(**options: Any) -> dict[str, Any]:
+    return _with(solver={"kind": "descent", **options})
+
+
+def _optimizer(**options: Any) -> dict[str, Any]:
+    return _descent(optimizer=options)
+
+
+def _start(**options: Any) -> dict[str, Any]:
+    return _descent(start=options)
+
+
+def _columns(**columns: Any) -> dict[str, Any]:
+    return {"data": {"columns": columns}}
+
+
+# Body, pointer of the first fault, and a piece of what is allowed there.
+INVALID: list[tuple[Any, str, str]] = [
+    # What the issue lists.
+    ({"data": {}}, "/data", '{"columns"'),
+    ({}, "/data", "no default"),
+    (_columns(), "/data/columns", "at least 1"),
+    (_columns(x=[], y=[]), "/data/columns/x", "at least 1"),
+    (_columns(x=[1, 2], y=[1]), "/data/columns/y", "equal length"),
+    ({"data": {"x": [[1, 2], [3]], "y": [1, 2]}}, "/data/x/1", "2 numbers"),
+    ({"data": {"x": [1, 2], "y": [1]}}, "/data/y", "2 rows"),
+    ({"data": {"x": [], "y": []}}, "/data/x", "at least 1"),
+    (_columns(x=["1", 2], y=[1, 2]), "/data/columns/x/0", "finite number"),
+    (_columns(x=[1, True], y=[1, 2]), "/data/columns/x/1", "finite number"),
+    (_columns(x=[1, None], y=[1, 2]), "/data/columns/x/1", "finite number"),
+    (_columns(x=[1, [2]], y=[1, 2]), "/data/columns/x/1", "finite number"),
+    (_columns(x=[1, float("nan")], y=[1, 2]), "/data/columns/x/1", "finite number"),
+    (_columns(x=[1, float("inf")], y=[1, 2]), "/data/columns/x/1", "finite number"),
+    (_columns(x=[1, 10**400], y=[1, 2]), "/data/columns/x/1", "finite number"),
+    (COLUMNS | {"model": {"features": ["x", "z"]}}, "/model/features/1", "'x', 'y'"),
+    (COLUMNS | {"model": {"features": ["x", "y"]}}, "/model/features/1", "'x'"),
+    (COLUMNS | {"model": {"targets": ["z"]}}, "/model/targets/0", "'x', 'y'"),
+    (_descent(batch_size=0), "/solver/batch_size", "at least 1"),
+    (_descent(batch_size=1.5), "/solver/batch_size", "an integer"),
+    (_descent(batch_size=True), "/solver/batch_size", "an integer"),
+    (_descent(batch_size="3"), "/solver/batch_size", "an integer"),
+    (_descent(epochs=-1), "/solver/epochs", "at least 1"),
+    (_descent(epochs=0), "/solver/epochs", "at least 1"),
+    (_descent(epochs=None), "/solver/epochs", "an integer"),
+    (_optimizer(kind="sgd", learning_rate=0), "/solver/optimizer/learning_rate", "more than 0"),
+    (_optimizer(kind="bfgs"), "/solver/optimizer/kind", "'sgd', 'rmsprop'"),
+    (_optimizer(kind=["sgd"]), "/solver/optimizer/kind", "'sgd', 'rmsprop'"),
+    (_optimizer(kind={}), "/solver/optimizer/kind", "'sgd', 'rmsprop'"),
+    (_with(solvr={}), "/solvr", "data, model, scaling, loss, solver, record, labels"),
+    # The same, one level down: the list of fields is that of the very object.
+    (_optimizer(kind="sgd", rho=0.9), "/solver/optimizer/rho", "kind, learning_rate, momentum, nesterov"),
+    (_optimizer(rho=0.9), "/solver/optimizer/rho", "kind, learning_rate, momentum, nesterov"),
+    (_with(solver={"kind": "exact", "epochs": 3}), "/solver/epochs", "kind"),
+    (_descent(stop={"patience": 3}), "/solver/stop/patience", "gradient_tolerance"),
+    (_with(record={"every": {"steps": 1, "epochs": 1}}), "/record/every/epochs", "steps"),
+    ({"data": {"x": [1], "y": [1], "columns": {"a": [1], "y": [1]}}}, "/data/x", "columns"),
+    ({"data": {"x": [1]}}, "/data/y", "no default"),
+    (_with(model={"feature": ["x1"]}), "/model/feature", "features, targets"),
+    # Not an object.
+    ([], "", "an object"),
+    (None, "", "an object"),
+    ("x", "", "an object"),
+    (_with(solver=3), "/solver", "an object"),
+    (_with(solver=None), "/solver", "an object"),
+    (_with(model=[]), "/model", "an object"),
+    ({"data": [1, 2]}, "/data", '{"columns"'),
+    ({"data": {"columns": [1, 2]}}, "/data/columns", "an object"),
+    ({"data": {"columns": {"x": 1, "y": [1]}}}, "/data/columns/x", "a list"),
+    ({"data": {"x": [1, [2]], "y": [1, 2]}}, "/data/x/1", "finite number"),
+    ({"data": {"x": [[1], 2], "y": [1, 2]}}, "/data/x/1", "a list"),
+    ({"data": {"x": [[], []], "y": [1, 2]}}, "/data/x/0", "at least 1"),
+    ({"data": {"x": [[1], ["a"]], "y": [1, 2]}}, "/data/x/1/0", "finite number"),
+    # Named data.
+    ({"data": {"case": "nothing"}}, "/data/case", "tiny-scale"),
+    ({"data": {"case": 3}}, "/data/case", "a string"),
+    ({"data": {"dataset": "0" * 64}}, "/data/dataset", "a dataset"),
+    ({"data": {"dataset": "x"}}, "/data/dataset", "matches"),
+    # Column names.
+    (_columns(**{"a/b~c": [1, "x"], "y": [1, 2]}), "/data/columns/a~1b~0c/1", "finite number"),
+    (_columns(**{"": [1], "y": [1]}), "/data/columns/", "at least 1"),
+    (_columns(**{"n" * 300: [1], "y": [1]}), "/data/columns", "at most 200"),
+    (_columns(**{"a\u0000b": [1], "y": [1]}), "/data/columns", "printable"),
+    (_columns(**{"(intercept)": [1, 2], "y": [1, 2]}), "/model/features", "another name"),
+    (_columns(a=[1, 2]), "/model/targets", "'a'"),
+    (COLUMNS | {"model": {"features": ["x", "x"]}}, "/model/features/1", "once"),
+    (COLUMNS | {"model": {"targets": []}}, "/model/targets", "'x', 'y'"),
+    (COLUMNS | {"model": {"features": [], "intercept": False}}, "/model/features", "a feature"),
+    (COLUMNS | {"model": {"features": "x"}}, "/model/features", "a list"),
+    (COLUMNS | {"model": {"features": [1]}}, "/model/features/0", "a string"),
+    (COLUMNS | {"model": {"features": ["n" * 1000]}}, "/model/features/0", "at most 200"),
+    # Not here yet.
+    (_with(model={"degree": 2}), "/model/degree", "at most 1"),
+    (_with(model={"degree": True}), "/model/degree", "an integer"),
+    (_with(model={"weights": "w"}), "/model/weights", "null"),
+    (_with(loss="huber"), "/loss", "'mse' or 'sum_squares'"),
+    (_with(scaling={"features": "robust"}), "/scaling/features", "'none', 'standard' or 'minmax'"),
+    # Bounds.
+    (_optimizer(learning_rate="0.1"), "/solver/optimizer/learning_rate", "finite number"),
+    (_optimizer(learning_rate=True), "/solver/optimizer/learning_rate", "finite number"),
+    (_optimizer(learning_rate=float("inf")), "/solver/optimizer/learning_rate", "finite number"),
+    (_optimizer(momentum=1), "/solver/optimizer/momentum", "less than 1"),
+    (_optimizer(momentum=-0.1), "/solver/optimizer/momentum", "at least 0"),
+    (_optimizer(nesterov=1), "/solver/optimizer/nesterov", "true or false"),
+    (_optimizer(kind="rmsprop", rho=1.0), "/solver/optimizer/rho", "less than 1"),
+    (_optimizer(kind="rmsprop", epsilon=0), "/solver/optimizer/epsilon", "more than 0"),
+    (_descent(max_steps=0), "/solver/max_steps", "at least 1"),
+    (_descent(seed=-1), "/solver/seed", "at least 0"),
+    (_descent(seed=2**63), "/solver/seed", "at most 9223372036854775807"),
+    (_descent(epochs=10**300), "/solver/epochs", "at most"),
+    (_descent(epochs=2**63 - 1), "/solver/epochs", "steps in all"),
+    (_descent(dtype="float16"), "/solver/dtype", "'float32' or 'float64'"),
+    (_descent(backend="jax"), "/solver/backend", "'numpy' or 'tensorflow'"),
+    (_descent(stop={"max_seconds": 0}), "/solver/stop/max_seconds", "more than 0"),
+    (_descent(shuffle="yes"), "/solver/shuffle", "true or false"),
+    (_with(record={"limit": 1}), "/record/limit", "at least 2"),
+    (_with(record={"limit": 1_000_001}), "/record/limit", "at most 1000000"),
+    (_with(record={"every": "batch"}), "/record/every", "'step' or 'epoch'"),
+    (_with(record={"every": 5}), "/record/every", "'step' or 'epoch'"),
+    (_with(record={"every": {"steps": 0}}), "/record/every/steps", "at least 1"),
+    (_with(record={"every": {}}), "/record/every/steps", "no default"),
+    (_with(labels={"a": 1}), "/labels/a", "a string"),
+    (_with(labels={"a": "\u0000"}), "/labels/a", "matches"),
+    (_with(labels={"a": "b" * 300}), "/labels/a", "matches"),
+    (_with(labels={"a b": "c"}), "/labels/a b", "matches"),
+    (_with(labels={str(i): "x" for i in range(33)}), "/labels", "at most 32"),
+    # Parts that do not go together.
+    (_start(kind="values", coefficients=[1, 2]), "/solver/start/coefficients", "1 rows"),
+    (_start(kind="values", coefficients=[[1, 2]], intercept=1), "/solver/start/coefficients", "1 rows"),
+    (_start(kind="values", coefficients=[1]), "/solver/start/intercept", "1 numbers"),
+    (_start(kind="values", coefficients=[1], intercept=[1, 2]), "/solver/start/intercept", "1 numbers"),
+    (_start(kind="values", intercept=1), "/solver/start/coefficients", "no default"),
+    (_start(kind="values", coefficients=["a"], intercept=1), "/solver/start/coefficients/0", "finite number"),
+    (_start(kind="values", coefficients=[1], intercept="a"), "/solver/start/intercept", "finite number"),
+    (_start(kind="normal", stddev=0), "/solver/start/stddev", "more than 0"),
+    (_start(kind="fit", fit="x"), "/solver/start/kind", "'zeros', 'values'"),
+    (
+        _with(model={"intercept": False}, scaling={"features": "standard"}),
+        "/scaling/features",
+        '"intercept": true',
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(stored_rows: Callable[[], int]) -> Iterator[None]:
+    before = stored_rows()
+    yield
+    assert stored_rows() == before == 0
+
+
+def _problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert problem.keys() == {"type", "title", "status", "detail", "instance", "code", "errors"}
+    assert problem["type"] == f"https://plumbline.invalid/problems/{code}"
+    assert (problem["status"], problem["code"], problem["instance"]) == (status, code, answer.url.path)
+    assert len(answer.content) < 10_000
+    return problem
+
+
+@pytest.mark.parametrize(("body", "pointer", "allowed"), INVALID, ids=[str(body)[:70] for body, *_ in INVALID])
+def test_an_invalid_body_is_refused_at_its_place(api: httpx.Client, body: Any, pointer: str, allowed: str) -> None:
+    answer = api.post("/v1/fits", content=json.dumps(body), headers=JSON)
+    code = answer.json().get("code")
+    assert code in ("invalid-request", "invalid-problem")
+    fault = _problem(answer, 422, code)["errors"][0]
+    assert fault["pointer"] == pointer
+    assert allowed in fault["allowed"]
+    assert fault["message"].endswith(".")
+    assert "see /openapi.json" not in fault["allowed"]
+
+
+UNREADABLE = {
+    "empty": b"",
+    "half an object": b'{"data": {"x": [1, 2',
+    "a trailing comma": b'{"data": {},}',
+    "two values": b"{} {}",
+    "python": b"{'data': None}",
+    "not UTF-8": b'{"data": "\xff"}',
+    "UTF-16": '{"data": {}}'.encode("utf-16"),
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "a lone surrogate": b'{"data": "\\ud800"}',
+    "an encoded surrogate": b'{"data": "\xed\xa0\x80"}',
+    "a control character": b'{"data": "\x00"}',
+    "deep nesting": b"[" * 100_000,
+    "deep nesting, closed": b"[" * 5_000 + b"]" * 5_000,
+    "deep objects": b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+    "an endless integer": b'{"data": {"x": [' + b"1" * 5_000 + b'], "y": [1]}}',
+    "csv": b"x,y\n1,2\n",
+}
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_is_not_json_is_unreadable(api: httpx.Client, body: bytes) -> None:
+    problem = _problem(api.post("/v1/fits", content=body, headers=JSON), 400, "unreadable-body")
+    assert body == b"" or ("line" in problem["detail"] and "column" in problem["detail"])
+
+
+HOSTILE = {
+    "1e400": (b'{"data": {"x": [1, 1e400], "y": [1, 2]}}', "/data/x/1"),
+    "-Infinity": (b'{"data": {"x": [1, -Infinity], "y": [1, 2]}}', "/data/x/1"),
+    "NaN": (b'{"data": {"x": [1, NaN], "y": [1, 2]}}', "/data/x/1"),
+    "a column twice": (b'{"data": {"columns": {"x": [1], "x": [2], "y": [1]}}}', "/data/columns/x"),
+    "a column twice, escaped": (b'{"data": {"columns": {"x": [1], "\\u0078": [2], "y": [1]}}}', "/data/columns/x"),
+    "a field twice": (b'{"data": {"case": "collinear"}, "data": {"case": "broadcast"}}', "/data"),
+    "twice beside colons": (b'{"data": {"columns": {"a:b": [1], "a:b": [2], "y": [1]}}}', "/data/columns/a:b"),
+    "twice in a list": (b'{"data": {"x": [{"a": 1, "a": 2}], "y": [1]}}', "/data/x/0/a"),
+}
+
+
+@pytest.mark.parametrize(("body", "pointer"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_json_is_refused_at_its_place(api: httpx.Client, body: bytes, pointer: str) -> None:
+    problem = _problem(api.post("/v1/fits", content=body, headers=JSON), 422, "invalid-request")
+    assert problem["errors"][0]["pointer"] == pointer
+
+
+def test_many_faults_are_cut_short(api: httpx.Client) -> None:
+    body = {"data": {"columns": {f"c{i}": ["bad"] for i in range(3000)}}}
+    problem = _problem(api.post("/v1/fits", json=body), 422, "invalid-request")
+    assert len(problem["errors"]) == 20
+    assert "3000 faults" in problem["detail"]
+
+
+def test_a_flood_of_fields_is_refused(api: httpx.Client) -> None:
+    body = {"data": {"columns": {f"c{i}": 0 for i in range(30_000)}}}
+    problem = _problem(api.post("/v1/fits", json=body), 422, "invalid-request")
+    assert problem["errors"][0]["allowed"] == "at most 20000"
+
+
+def test_what_was_sent_is_not_repeated_at_length(api: httpx.Client) -> None:
+    long = "n" * 100_000
+    for body in (_with(**{long: 1}), _optimizer(kind=long), _with(loss=long), {"data": {"case": long}}):
+        problem = _problem(api.post("/v1/fits", json=body), 422, "invalid-request")
+        assert long[:1000] not in json.dumps(problem)
+
+
+@pytest.mark.parametrize(
+    ("headers", "piece"),
+    [
+        ({}, "application/json"),
+        ({"content-type": "text/csv"}, "application/json"),
+        ({"content-type": "application/x-www-form-urlencoded"}, "application/json"),
+        ({"content-type": "text/json"}, "application/json"),
+        ({"content-type": "application/json; charset=latin-1"}, "UTF-8"),
+        ({"content-type": "application/json", "content-encoding": "gzip"}, "gzip"),
+    ],
+)
+def test_another_content_type_is_refused(api: httpx.Client, headers: dict[str, str], piece: str) -> None:
+    problem = _problem(api.post("/v1/fits", content=b"{}", headers=headers), 415, "unsupported-media-type")
+    assert piece in problem["detail"]
+
+
+def test_a_body_over_the_limit_is_refused(api: httpx.Client) -> None:
+    answer = api.post("/v1/fits", content=b"[" + b" " * (9 << 20), headers=JSON)
+    assert "8388608" in _problem(answer, 413, "body-too-large")["detail"]
+
+
+def test_a_body_over_the_limit_is_refused_without_a_length(api: httpx.Client) -> None:
+    answer = api.post("/v1/fits", content=(b" " * (1 << 20) for _ in range(20)), headers=JSON)
+    _problem(answer, 413, "body-too-large")
+
+
+def test_a_body_that_waits_to_be_asked_for_is_not(api: httpx.Client) -> None:
+    headers = JSON | {"expect": "100-continue", "content-length": str(9 << 20)}
+    _problem(api.post("/v1/fits", content=(b"" for _ in range(0)), headers=headers), 413, "body-too-large")
+
+
+BAD_QUERIES = [
+    ("/v1/fits?statu=queued", "statu"),
+    ("/v1/fits?status=done", "status"),
+    ("/v1/fits?page_size=0", "page_size"),
+    ("/v1/fits?page_size=201", "page_size"),
+    ("/v1/fits?page_size=x", "page_size"),
+    ("/v1/fits?page_size=5&page_size=6", "page_size"),
+    ("/v1/fits?page_token=x", "page_token"),
+    ("/v1/fits?page_token=WyIyMDI2IiwgMV0", "page_token"),
+    ("/v1/fits?page_token=%00", "page_token"),
+    ("/v1/fits?page_token=%C3%A9", "page_token"),
+    ("/v1/fits?label.=x", "label."),
+    ("/v1/fits?label.a=%00", "label.a"),
+    ("/v1/fits?label.a%20b=c", "label.a b"),
+    ("/v1/fits?" + "&".join(f"label.a{i}=b" for i in range(33)), "label."),
+    ("/v1/fits?label.a=b&label.a=c", "label.a"),
+    ("/v1/cases?x=1", "x"),
+    ("/health/live?x=1", "x"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000?wait=-1", "wait"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000?wait=nan", "wait"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000?wait=inf", "wait"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/trajectory?fields=step,los", "fields"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/trajectory?fields=", "fields"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/trajectory?from=5&to=4", "to"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/trajectory?from=-1", "from"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/trajectory?limit=1", "limit"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/trajectory?limit=99999999999999999999", "limit"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/trajectory?units=metric", "units"),
+]
+
+
+@pytest.mark.parametrize(("path", "parameter"), BAD_QUERIES, ids=[path[-60:] for path, _ in BAD_QUERIES])
+def test_a_bad_query_names_its_parameter(api: httpx.Client, path: str, parameter: str) -> None:
+    [fault] = _problem(api.get(path), 422, "invalid-request")["errors"]
+    assert (fault["parameter"], fault["pointer"]) == (parameter, None)
+    assert fault["allowed"]
+    assert "see /openapi.json" not in fault["allowed"]
+
+
+def test_a_post_takes_no_query(api: httpx.Client) -> None:
+    answer = api.post("/v1/fits?wait=5", json=GOOD)
+    assert _problem(answer, 422, "invalid-request")["errors"][0]["parameter"] == "wait"
