@@ -1,0 +1,103 @@
+"""The composition root: the one place that names concrete parts and joins them."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from service.database.pool import Pool, open_pool
+from service.datasets.store import DatasetStore
+from service.jobs.attempts import Attempts
+from service.jobs.consumer import QueueConsumer
+from service.jobs.fits import FitStore
+from service.jobs.notices import FitNotices
+from service.jobs.numba_cache import VARIABLE, numba_cache
+from service.jobs.queue import FitQueue
+from service.jobs.recovery import Recovery
+from service.jobs.runner import FitRunner
+from service.jobs.work import FitWork
+from service.settings import Settings
+
+
+class DatabaseNotNamed(Exception):
+    """The settings name no database, and this process does not start one."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes need, joined."""
+
+    settings: Settings
+    pool: Pool
+    datasets: DatasetStore
+    fits: FitStore
+    notices: FitNotices
+    queue: FitQueue
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """The serving process's parts. Opens whether or not the database answers yet.
+
+    Raises
+    ------
+    DatabaseNotNamed
+        The settings name no database.
+    """
+    url = database_url(settings)
+    async with open_pool(url) as pool:
+        queue = FitQueue(pool)
+        await queue.open()
+        fits = FitStore(pool, queue)
+        notices = FitNotices(url, fits)
+        async with notices.listening():
+            yield Services(settings, pool, DatasetStore(pool), fits, notices, queue)
+
+
+@dataclass(frozen=True)
+class WorkerParts:
+    """What a worker needs, joined."""
+
+    runner: FitRunner
+    consumer: QueueConsumer
+    recovery: Recovery
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
+    """A worker's parts; at the end its child is killed. Opens whether or not the database answers yet.
+
+    Raises
+    ------
+    DatabaseNotNamed
+        The settings name no database.
+    """
+    async with open_pool(database_url(settings)) as pool:
+        with _child_environment(settings) as environment:
+            queue = FitQueue(pool)
+            await queue.open()
+            runner = FitRunner(environment)
+            attempts = Attempts(pool, queue, settings.max_attempts)
+            work = FitWork(DatasetStore(pool), attempts, runner)
+            consumer = QueueConsumer(pool, work, settings.grace_seconds)
+            try:
+                yield WorkerParts(runner, consumer, Recovery(pool, queue, settings.max_attempts))
+            finally:
+                await runner.close()
+
+
+@contextmanager
+def _child_environment(settings: Settings) -> Iterator[dict[str, str]]:
+    # What is set for this process is meant for its children too.
+    if VARIABLE in os.environ:
+        yield dict(os.environ)
+        return
+    with numba_cache(settings.data_dir) as folder:
+        yield {**os.environ, VARIABLE: str(folder)}
+
+
+def database_url(settings: Settings) -> str:
+    """The URL that the operator gave this process, or `serve` where it runs the bundled database itself."""
+    if settings.database_url is None:
+        raise DatabaseNotNamed("PLUMBLINE_DATABASE_URL is not set: only `plumbline serve` finds a database by itself")
+    return settings.database_url

@@ -1,0 +1,166 @@
+"""The worker's side of a fit: attempts at it, each fenced off from every other.
+
+An attempt is known by the fit, its number and the job it came with. Each change it makes to the fit asks for all three,
+so a worker that was taken for dead, and comes back late, changes nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from service.database.pool import Connection, Pool
+from service.fitting.task import Progress
+from service.jobs.messages import PackedTrajectory, Solved
+from service.jobs.queue import FitQueue
+from service.jobs.records import ERROR, PROGRESS, RESULT, FitError, FitStatus, Result, TrajectoryExtent
+from service.jobs.transitions import sources
+
+CHANNEL = "plumbline_fit"
+
+_BLOCK_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Fence:
+    """What a fit must still be at for a change to go through."""
+
+    fit_id: UUID
+    number: int
+    job_id: int | None
+
+
+@dataclass(frozen=True)
+class Attempt(Fence):
+    """One start of a fit. `task` is as stored, to be read where a failure to read it is dealt with."""
+
+    job_id: int
+    dataset_id: str
+    task: str
+
+
+class Attempts:
+    """Begins attempts and writes down what becomes of them.
+
+    Every method but `begin` returns whether the attempt was still the fit's own; where it was not, nothing changed. All
+    raise `psycopg.OperationalError` while the database is away, and may then be called again.
+    """
+
+    def __init__(self, pool: Pool, queue: FitQueue, most: int) -> None:
+        self._pool = pool
+        self._queue = queue
+        self._most = most
+
+    async def begin(self, fit_id: UUID, job_id: int) -> Attempt | None:
+        """Start the fit, or start it again; None where it is finished, used up, or no longer this job's."""
+        values = {"id": fit_id, "job_id": job_id, "sources": sources("running"), "most": self._most}
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_BEGIN, values)
+            row = await cursor.fetchone()
+        if row is None:
+            return None
+        return Attempt(fit_id, row["attempt"], job_id, row["dataset_id"], row["task"])
+
+    def is_last(self, attempt: Attempt) -> bool:
+        return attempt.number >= self._most
+
+    async def progress(self, attempt: Attempt, progress: Progress) -> bool:
+        """Note how far it has got."""
+        async with self._pool.connection() as connection:
+            return await change(
+                connection, attempt, "running", "progress = %(progress)s", progress=PROGRESS.encode(progress)
+            )
+
+    async def succeed(self, attempt: Attempt, solved: Solved) -> bool:
+        """Store the answer and its trajectory, and finish the fit."""
+        result = RESULT.encode(Result(solved.report, _extent(solved.trajectory)))
+        progress = None if solved.progress is None else PROGRESS.encode(solved.progress)
+        async with self._pool.connection() as connection:
+            kept = await change(
+                connection,
+                attempt,
+                "succeeded",
+                "result = %(result)s, progress = coalesce(%(progress)s, progress::text)::json, finished_at = now()",
+                result=result,
+                progress=progress,
+            )
+            if kept and solved.trajectory is not None:
+                await _insert_blocks(connection, attempt.fit_id, solved.trajectory.body)
+        return kept
+
+    async def fail(self, attempt: Attempt, error: FitError) -> bool:
+        """Finish the fit with the reason."""
+        async with self._pool.connection() as connection:
+            return await fail(connection, attempt, error)
+
+    async def release(self, attempt: Attempt) -> bool:
+        """Put the fit back into the queue, as if this attempt had not been."""
+        async with self._pool.connection() as connection:
+            released = await change(connection, attempt, "queued", "attempt = attempt - 1, progress = NULL")
+            if released:
+                await assign_job(connection, self._queue, attempt.fit_id)
+        return released
+
+
+async def fail(connection: Connection, fence: Fence, error: FitError) -> bool:
+    """Finish the fit with the reason. The caller commits."""
+    return await change(
+        connection, fence, "failed", "error = %(error)s, finished_at = now()", error=ERROR.encode(error)
+    )
+
+
+async def assign_job(connection: Connection, queue: FitQueue, fit_id: UUID) -> None:
+    """Give the fit a new job; any older job of its can do nothing from now on. The caller commits."""
+    job_id = await queue.enqueue(connection, fit_id)
+    await connection.execute("UPDATE fit SET job_id = %s WHERE id = %s", [job_id, fit_id])
+
+
+async def change(connection: Connection, fence: Fence, status: FitStatus, assignments: str, **values: Any) -> bool:
+    """Give the fit this status and what else is assigned, if it is still within the fence. The caller commits."""
+    guard: Mapping[str, Any] = {
+        "id": fence.fit_id,
+        "attempt": fence.number,
+        "job_id": fence.job_id,
+        "status": status,
+        "sources": sources(status),
+    }
+    query = sql.SQL(_CHANGE).format(assignments=sql.SQL(assignments), channel=CHANNEL)
+    cursor = await connection.execute(query, {**guard, **values})
+    return cursor.rowcount == 1
+
+
+async def _insert_blocks(connection: Connection, fit_id: UUID, body: bytes) -> None:
+    # PostgreSQL holds a value whole in memory, several times over: large ones go in parts.
+    starts = range(0, len(body), _BLOCK_BYTES)
+    blocks = [(fit_id, ordinal, body[start : start + _BLOCK_BYTES]) for ordinal, start in enumerate(starts)]
+    await connection.cursor().executemany(_INSERT_BLOCK, blocks)
+
+
+def _extent(trajectory: PackedTrajectory | None) -> TrajectoryExtent | None:
+    return None if trajectory is None else TrajectoryExtent(trajectory.recorded, trajectory.total_steps)
+
+
+# The notice goes out if and when the change commits.
+_BEGIN = f"""
+WITH changed AS (
+    UPDATE fit SET status = 'running', attempt = attempt + 1, version = version + 1, progress = NULL,
+        started_at = coalesce(started_at, now())
+    WHERE id = %(id)s AND job_id = %(job_id)s AND status = ANY(%(sources)s) AND attempt < %(most)s
+    RETURNING id, attempt, dataset_id, task::text AS task
+)
+SELECT attempt, dataset_id, task, pg_notify('{CHANNEL}', id::text) FROM changed
+"""
+
+_CHANGE = """
+WITH changed AS (
+    UPDATE fit SET status = %(status)s, version = version + 1, {assignments}
+    WHERE id = %(id)s AND attempt = %(attempt)s AND job_id IS NOT DISTINCT FROM %(job_id)s
+        AND status = ANY(%(sources)s)
+    RETURNING id
+)
+SELECT pg_notify({channel}, id::text) FROM changed
+"""
+
+_INSERT_BLOCK = "INSERT INTO trajectory_block (fit_id, ordinal, body) VALUES (%s, %s, %s)"

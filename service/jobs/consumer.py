@@ -1,0 +1,112 @@
+"""The other end of the queue: takes jobs out of it, one at a time, and outlives a database that is away."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from uuid import UUID
+
+from procrastinate import App, JobContext, PsycopgConnector
+from procrastinate.connector import BaseConnector
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import DeleteJobCondition
+from procrastinate.manager import JobManager, NotificationCallback
+from procrastinate.worker import Worker
+from psycopg import OperationalError
+
+from service.database.pool import Pool
+from service.jobs.queue import DEAD_AFTER_SECONDS, QUEUE, TASK
+
+_HEARTBEAT_SECONDS = 10.0
+_RETRY_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
+
+#: What is done with one job, told by its fit's id and its own.
+JobBody = Callable[[UUID, int], Awaitable[None]]
+
+
+class QueueConsumer:
+    """Runs `body` for the jobs of the queue, one at a time."""
+
+    def __init__(self, pool: Pool, body: JobBody, grace_seconds: float) -> None:
+        self._pool = pool
+        self._body = body
+        self._running: set[int] = set()
+        self._app = App(connector=PsycopgConnector())
+        self._app.job_manager = SteadyJobManager(self._app.connector, pool)
+        self._app.task(name=TASK, queue=QUEUE, pass_context=True)(self._run)
+        self._worker = Worker(
+            self._app,
+            queues=[QUEUE],
+            shutdown_graceful_timeout=grace_seconds,
+            # How a fit ended stands in its own row; a job that is over has nothing to add.
+            delete_jobs=DeleteJobCondition.ALWAYS,
+            install_signal_handlers=False,
+            update_heartbeat_interval=_HEARTBEAT_SECONDS,
+            stalled_worker_timeout=DEAD_AFTER_SECONDS,
+        )
+
+    @property
+    def worker_id(self) -> int | None:
+        """The row in `procrastinate_workers`; None while not registered."""
+        return self._worker.worker_id
+
+    @property
+    def running(self) -> frozenset[int]:
+        """The ids of the jobs that are really being worked at."""
+        return frozenset(self._running)
+
+    async def run(self) -> None:
+        """Work until cancelled; then give the running job its grace before it is cancelled too.
+
+        Raises
+        ------
+        ConnectorException
+            The database went away. It may be run again.
+        """
+        await self._app.open_async(pool=self._pool)
+        await self._worker.run()  # type: ignore[no-untyped-call]  # Procrastinate leaves it bare
+
+    async def _run(self, context: JobContext, fit_id: str) -> None:
+        job_id = context.job.id
+        if job_id is None:
+            raise ValueError("a job out of the queue has an id")
+        self._running.add(job_id)
+        try:
+            await self._body(UUID(fit_id), job_id)
+        finally:
+            self._running.discard(job_id)
+
+
+class SteadyJobManager(JobManager):
+    """Keeps a job running while the database is away.
+
+    Procrastinate itself stops the worker, and with it the job, at the first heartbeat or LISTEN that fails; and it goes
+    on without a word when another worker has pruned its row, after which it can fetch nothing.
+    """
+
+    def __init__(self, connector: BaseConnector, pool: Pool) -> None:
+        super().__init__(connector)
+        self._pool = pool
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        try:
+            async with self._pool.connection() as connection:
+                await connection.execute(_BEAT, {"worker_id": worker_id})
+        except OperationalError as error:
+            logger.warning("The database does not answer the worker's heartbeat: %s", error)
+
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        while True:
+            with suppress(ConnectorException):
+                await super().listen_for_jobs(on_notification=on_notification, queues=queues)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+_BEAT = """
+INSERT INTO procrastinate_workers (id, last_heartbeat) OVERRIDING SYSTEM VALUE VALUES (%(worker_id)s, now())
+ON CONFLICT (id) DO UPDATE SET last_heartbeat = excluded.last_heartbeat
+"""

@@ -1,0 +1,138 @@
+"""The fits of the database, as those who ask for them see them: submitted, read, listed."""
+
+import asyncio
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg.rows import DictRow
+
+from service.database.pool import Pool
+from service.datasets.store import insert as insert_dataset
+from service.fitting.data import Dataset
+from service.fitting.task import FitTask
+from service.fitting.trajectory import Trajectory
+from service.jobs.queue import FitQueue
+from service.jobs.records import ERROR, PROGRESS, RESULT, TASK, Codec, FitRecord, FitStatus, T
+
+
+class FitStore:
+    """Submits and reads fits. Every method raises `psycopg.OperationalError` while the database is away."""
+
+    def __init__(self, pool: Pool, queue: FitQueue) -> None:
+        self._pool = pool
+        self._queue = queue
+
+    async def submit(
+        self, dataset: Dataset, task: FitTask, request: dict[str, Any], labels: dict[str, str]
+    ) -> FitRecord:
+        """Store dataset, fit and job in one transaction: an accepted fit has a job, a refused one leaves nothing.
+
+        Parameters
+        ----------
+        request
+            What was asked, for the answer to show; kept as it is.
+        """
+        fit_id = uuid4()
+        async with self._pool.connection() as connection:
+            values = {
+                "id": fit_id,
+                "dataset_id": await insert_dataset(connection, dataset),
+                "job_id": await self._queue.enqueue(connection, fit_id),
+                "request": json.dumps(request),
+                "task": TASK.encode(task),
+                "labels": json.dumps(labels),
+            }
+            cursor = await connection.execute(_INSERT, values)
+            [row] = await cursor.fetchall()
+        return _record(row)
+
+    async def get(self, fit_id: UUID) -> FitRecord | None:
+        """Return the fit, or None where there is none."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(f"SELECT {_COLUMNS} FROM fit WHERE id = %s", [fit_id])
+            row = await cursor.fetchone()
+        return None if row is None else _record(row)
+
+    async def page(
+        self,
+        *,
+        status: FitStatus | None,
+        labels: dict[str, str],
+        size: int,
+        before: tuple[datetime, UUID] | None,
+    ) -> list[FitRecord]:
+        """Up to `size` fits, newest first.
+
+        Parameters
+        ----------
+        status, labels
+            What all of them have; None and {} for any.
+        before
+            Creation time and id of the last fit of the page before; None for the first page.
+        """
+        wanted = {"status": status, "labels": json.dumps(labels) if labels else None, "before": before}
+        # Only the conditions that are asked for: PostgreSQL cannot use an index through "is null or".
+        conditions = [_CONDITIONS[name] for name, value in wanted.items() if value is not None]
+        created_at, last_id = before or (None, None)
+        query = f"SELECT {_COLUMNS} FROM fit WHERE {' AND '.join(['true', *conditions])} {_NEWEST_FIRST}"
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(query, wanted | {"created_at": created_at, "id": last_id, "size": size})
+            rows = await cursor.fetchall()
+        return [_record(row) for row in rows]
+
+    async def trajectory(self, fit_id: UUID) -> Trajectory | None:
+        """Return what was recorded, or None where nothing is: no such fit, not finished, or no steps taken."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_SELECT_BLOCKS, [fit_id], binary=True)
+            rows = await cursor.fetchall()
+        if not rows:
+            return None
+        return await asyncio.to_thread(Trajectory.from_bytes, b"".join(row["body"] for row in rows))
+
+
+def _record(row: DictRow) -> FitRecord:
+    result = _decode(RESULT, row["result"])
+    return FitRecord(
+        **{name: row[name] for name in _PLAIN},
+        progress=_decode(PROGRESS, row["progress"]),
+        report=None if result is None else result.report,
+        trajectory=None if result is None else result.trajectory,
+        error=_decode(ERROR, row["error"]),
+    )
+
+
+def _decode(codec: Codec[T], text: str | None) -> T | None:
+    return None if text is None else codec.decode(text)
+
+
+_PLAIN = (
+    "id",
+    "status",
+    "version",
+    "attempt",
+    "dataset_id",
+    "request",
+    "labels",
+    "created_at",
+    "started_at",
+    "finished_at",
+)
+_ENCODED = ("progress", "result", "error")
+_COLUMNS = ", ".join([*_PLAIN, *(f"{name}::text AS {name}" for name in _ENCODED)])
+
+_INSERT = f"""
+INSERT INTO fit (id, status, dataset_id, job_id, request, task, labels)
+VALUES (%(id)s, 'queued', %(dataset_id)s, %(job_id)s, %(request)s, %(task)s, %(labels)s)
+RETURNING {_COLUMNS}
+"""
+
+_CONDITIONS = {
+    "status": "status = %(status)s",
+    "labels": "labels @> %(labels)s::jsonb",
+    "before": "(created_at, id) < (%(created_at)s, %(id)s)",
+}
+_NEWEST_FIRST = "ORDER BY created_at DESC, id DESC LIMIT %(size)s"
+
+_SELECT_BLOCKS = "SELECT body FROM trajectory_block WHERE fit_id = %s ORDER BY ordinal"

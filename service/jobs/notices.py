@@ -1,0 +1,100 @@
+"""Notices that a fit changed: one listening connection for all who wait in this process."""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from uuid import UUID
+
+from psycopg import AsyncConnection, OperationalError
+
+from service.database.pool import APPLICATION_NAME
+from service.jobs.attempts import CHANNEL
+from service.jobs.fits import FitStore
+from service.jobs.records import FitRecord
+from service.jobs.transitions import is_final
+
+# A notice can be lost with its connection, and a dead connection can look alive for minutes: look again by then.
+_REREAD_SECONDS = 2.0
+_RECONNECT_SECONDS = 0.5
+_CHECK_SECONDS = 15.0
+
+logger = logging.getLogger(__name__)
+
+
+class FitNotices:
+    """Wakes those who wait for a fit when the database says that it changed."""
+
+    def __init__(self, url: str, fits: FitStore) -> None:
+        self._url = url
+        self._fits = fits
+        self._waiting: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Listen for as long as the context is open."""
+        listener = asyncio.create_task(self._listen_always(), name="fit notices")
+        try:
+            yield
+        finally:
+            listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await listener
+
+    @contextmanager
+    def subscription(self, fit_id: UUID) -> Iterator[asyncio.Event]:
+        """An event that is set at every change of this fit from now on; the holder clears it."""
+        changed = asyncio.Event()
+        self._waiting[fit_id].add(changed)
+        try:
+            yield changed
+        finally:
+            self._waiting[fit_id].discard(changed)
+            if not self._waiting[fit_id]:
+                del self._waiting[fit_id]
+
+    async def wait(self, fit_id: UUID, seconds: float) -> FitRecord | None:
+        """Return the fit as soon as it is finished, else as it is after `seconds`; None where there is none.
+
+        Raises
+        ------
+        psycopg.OperationalError
+            The database is away from the start. If it goes away later, the last that was read is returned in time.
+        """
+        deadline = time.monotonic() + seconds
+        with self.subscription(fit_id) as changed:
+            # Subscribed before the first look: a finish between the two is not missed.
+            record = await self._fits.get(fit_id)
+            while record and not is_final(record.status) and (left := deadline - time.monotonic()) > 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), min(left, _REREAD_SECONDS))
+                changed.clear()
+                with suppress(OperationalError):
+                    record = await self._fits.get(fit_id)
+        return record
+
+    async def _listen_always(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except OperationalError as error:
+                logger.warning("Lost the connection for notices: %s", error)
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _listen(self) -> None:
+        connection = await AsyncConnection.connect(self._url, autocommit=True, application_name=APPLICATION_NAME)
+        async with connection:
+            await connection.execute(f"LISTEN {CHANNEL}")
+            # Whatever changed while nobody listened.
+            self._wake(*self._waiting)
+            while True:
+                async for notice in connection.notifies(timeout=_CHECK_SECONDS):
+                    self._wake(UUID(notice.payload))
+                await connection.execute("SELECT 1")
+
+    def _wake(self, *fit_ids: UUID) -> None:
+        for fit_id in fit_ids:
+            for changed in self._waiting.get(fit_id, ()):
+                changed.set()

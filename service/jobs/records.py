@@ -1,0 +1,96 @@
+"""What the database keeps of a fit, and its way in and out of JSON.
+
+JSON has no NaN and no infinity: here they are the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, which come
+back as numbers. Unions of the domain (solvers, optimizers, starts) are told apart by their `kind`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+
+from service.fitting.solution import Report
+from service.fitting.task import FitTask, Progress
+
+T = TypeVar("T")
+
+FitStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class FitError:
+    """Why a fit failed: a code for programs (``crashed``, ``invalid``, ``internal``) and a sentence for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class TrajectoryExtent:
+    """How long a stored trajectory is, known without reading it."""
+
+    recorded: int
+    total_steps: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a succeeded fit keeps in its own row; the trajectory itself lies in blocks."""
+
+    report: Report
+    trajectory: TrajectoryExtent | None
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """One fit as the database has it.
+
+    Attributes
+    ----------
+    version
+        Grows with every change a client can see.
+    attempt
+        How often the fit was started; a start that a shutdown took back does not count.
+    report, trajectory
+        None until it succeeded; `trajectory` also where no steps were taken.
+    error
+        None unless it failed.
+    """
+
+    id: UUID
+    status: FitStatus
+    version: int
+    attempt: int
+    dataset_id: str
+    request: dict[str, Any]
+    labels: dict[str, str]
+    progress: Progress | None
+    report: Report | None
+    trajectory: TrajectoryExtent | None
+    error: FitError | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Codec(Generic[T]):
+    """One of the domain's types as JSON text: `decode(encode(x))` is `x`."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._adapter = TypeAdapter(kind)
+
+    def encode(self, value: T) -> str:
+        return to_json(value, inf_nan_mode="strings").decode()
+
+    def decode(self, text: str) -> T:
+        """Raises `pydantic.ValidationError` for text that this version of the service cannot read."""
+        return self._adapter.validate_json(text)
+
+
+TASK = Codec(FitTask)
+PROGRESS = Codec(Progress)
+RESULT = Codec(Result)
+ERROR = Codec(FitError)

@@ -1,0 +1,190 @@
+"""Runs fits in a warm child process that can be killed: numerics sit in C and do not listen.
+
+FitProcessError
+├── ChildCrashed   the child ended without an answer: a crash, no memory, a kill
+└── FitBroke       the fit raised what it should not have; the traceback is for the log
+"""
+
+import asyncio
+import functools
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+from service.fitting.task import Progress
+from service.jobs.messages import Answer, Broken, Order, Ready, Refused, Solved
+
+T = TypeVar("T")
+
+_EXIT_SECONDS = 5.0
+
+
+class FitProcessError(Exception):
+    """The child did not come back with a solution, through no fault of the problem."""
+
+
+class ChildCrashed(FitProcessError):
+    """The child ended without an answer; the message says how, in words that end a sentence."""
+
+
+class FitBroke(FitProcessError):
+    """The fit raised an unexpected exception; the message is its traceback."""
+
+
+class FitRunner:
+    """Keeps one child, and lets it do one fit at a time.
+
+    Parameters
+    ----------
+    environment
+        The child's environment variables, all of them.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._child: Child | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None while there is none."""
+        return None if self._child is None else self._child.pid
+
+    async def warm(self) -> None:
+        """Have a child with everything imported.
+
+        Raises
+        ------
+        ChildCrashed
+            It ended before that.
+        """
+        await self._use(lambda child: child.ready())
+
+    async def run(self, order: Order, on_progress: Callable[[Progress], None]) -> Solved:
+        """Fit in the child, a new one where the last one is gone. Cancelled, it kills the child at once.
+
+        Raises
+        ------
+        ChildCrashed, FitBroke
+        InvalidProblem
+            The problem cannot be fitted as asked.
+        """
+        match await self._use(lambda child: child.ask(order, on_progress)):
+            case Solved() as solved:
+                return solved
+            case Refused(reason):
+                raise reason
+            case Broken(traceback):
+                raise FitBroke(traceback)
+
+    async def close(self) -> None:
+        """Kill the child, if there is one, and see it gone."""
+        child, self._child = self._child, None
+        if child is not None:
+            await child.close()
+
+    async def _use(self, conversation: Callable[["Child"], Awaitable[T]]) -> T:
+        if self._child is None or not self._child.is_alive:
+            await self.close()
+            self._child = Child.start(self._environment)
+        try:
+            return await conversation(self._child)
+        except BaseException:
+            # Dead, or in the middle of something nobody waits for any more.
+            await self.close()
+            raise
+
+
+class Child:
+    """One child process and our end of its socket."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", connection: Connection) -> None:
+        self._process = process
+        self._connection = connection
+
+    @classmethod
+    def start(cls, environment: Mapping[str, str]) -> "Child":
+        """Start a child that holds the other end of a socket, and nothing else of ours."""
+        ours, theirs = socket.socketpair()
+        connection = Connection(ours.detach())
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "service.jobs.child", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # what libraries print belongs in the log
+                env=environment,
+            )
+        return cls(process, connection)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    async def ready(self) -> None:
+        """Wait for `Ready`; not to be asked for twice. Raises `ChildCrashed`."""
+        await self._converse(self._connection.recv)
+
+    async def ask(self, order: Order, on_progress: Callable[[Progress], None]) -> Answer:
+        """Send the order and wait for its answer; `on_progress` is called in the event loop. Raises `ChildCrashed`."""
+        loop = asyncio.get_running_loop()
+
+        def tell(progress: Progress) -> None:
+            loop.call_soon_threadsafe(on_progress, progress)
+
+        return await self._converse(functools.partial(_talk, self._connection, order, tell))
+
+    async def close(self) -> None:
+        """Kill the process, whatever it is doing, and see it gone."""
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait)
+        self._connection.close()
+
+    async def _converse(self, conversation: Callable[[], T]) -> T:
+        talk = asyncio.get_running_loop().run_in_executor(None, conversation)
+        try:
+            return await asyncio.shield(talk)
+        except (EOFError, OSError) as error:
+            raise ChildCrashed(await asyncio.to_thread(self._ending)) from error
+        except asyncio.CancelledError:
+            # The thread cannot be cancelled, and the connection not closed under it: killed, the child ends both.
+            self._process.kill()
+            await asyncio.gather(talk, return_exceptions=True)
+            raise
+
+    def _ending(self) -> str:
+        # The end of the stream comes a moment before the end of the process.
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_EXIT_SECONDS)
+        return describe_exit(self._process.poll())
+
+
+def describe_exit(returncode: int | None) -> str:
+    """How a process ended, in words: `returncode` as `subprocess.Popen` has it."""
+    if returncode is None:
+        return "closed its connection"
+    if returncode >= 0:
+        return f"ended with exit code {returncode}"
+    name = signal.Signals(-returncode).name
+    hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+    return f"was killed by {name}{hint}"
+
+
+def _talk(connection: Connection, order: Order, tell: Callable[[Progress], None]) -> Answer:
+    connection.send(order)
+    while True:
+        match connection.recv():
+            case Ready():
+                pass
+            case Progress() as progress:
+                tell(progress)
+            case Solved() | Refused() | Broken() as answer:
+                return answer

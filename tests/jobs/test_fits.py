@@ -1,0 +1,110 @@
+"""Submitting, reading and listing fits on a real database."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from service.bootstrap import Services
+from service.fitting.data import Dataset
+from service.fitting.model import Model
+from service.fitting.recording import Recording
+from service.fitting.solver import Descent, Exact
+from service.fitting.task import FitTask
+from service.jobs.attempts import Attempts
+from service.jobs.messages import Order, Solved
+from service.jobs.records import FitRecord
+from service.jobs.runner import FitRunner
+
+pytestmark = pytest.mark.anyio
+
+ROWS = 60_000
+TASK = FitTask(Model(("x",), ("y",)), Exact())
+
+
+async def _count(services: Services, table: str) -> int:
+    async with services.pool.connection() as connection:
+        cursor = await connection.execute(f"SELECT count(*) AS n FROM {table}".encode())
+        [row] = await cursor.fetchall()
+    return int(row["n"])
+
+
+async def test_a_submitted_fit_is_queued_with_its_dataset_and_one_job(services: Services, dataset: Dataset) -> None:
+    request = {"solver": {"kind": "exact"}, "data": {"dataset": "ä"}}
+    record = await services.fits.submit(dataset, TASK, request, {"team": "a"})
+    assert (record.status, record.version, record.attempt) == ("queued", 1, 0)
+    assert (record.request, record.labels, record.dataset_id) == (request, {"team": "a"}, dataset.digest)
+    assert (record.started_at, record.finished_at, record.report, record.error) == (None, None, None, None)
+    assert await services.fits.get(record.id) == record
+    assert [await _count(services, table) for table in ("dataset", "fit", "procrastinate_jobs")] == [1, 1, 1]
+
+
+async def test_a_submission_that_fails_leaves_nothing(services: Services, dataset: Dataset) -> None:
+    # A set is no JSON: this fails after the dataset and the job have been written.
+    unwritable: dict[str, Any] = {"oops": {1, 2}}
+    with pytest.raises(TypeError):
+        await services.fits.submit(dataset, TASK, unwritable, {})
+    assert [await _count(services, table) for table in ("dataset", "fit", "procrastinate_jobs")] == [0, 0, 0]
+
+
+async def test_a_submission_that_the_database_refuses_leaves_nothing(services: Services, dataset: Dataset) -> None:
+    async with services.pool.connection() as connection:
+        await connection.execute("ALTER TABLE fit ADD CONSTRAINT forbidden CHECK (request->>'a' IS NULL)")
+    try:
+        with pytest.raises(Exception, match="forbidden"):
+            await services.fits.submit(dataset, TASK, {"a": 1}, {})
+    finally:
+        async with services.pool.connection() as connection:
+            await connection.execute("ALTER TABLE fit DROP CONSTRAINT forbidden")
+    assert [await _count(services, table) for table in ("dataset", "fit", "procrastinate_jobs")] == [0, 0, 0]
+
+
+async def test_an_unknown_fit_is_none(services: Services) -> None:
+    assert await services.fits.get(uuid4()) is None
+    assert await services.fits.trajectory(uuid4()) is None
+
+
+async def _page(services: Services, **wanted: Any) -> list[FitRecord]:
+    return await services.fits.page(**{"status": None, "labels": {}, "size": 10, "before": None} | wanted)
+
+
+async def test_pages_go_from_the_newest_to_the_oldest(services: Services, dataset: Dataset) -> None:
+    fits = [await services.fits.submit(dataset, TASK, {}, {"n": str(n % 2), "all": "yes"}) for n in range(5)]
+    newest_first = fits[::-1]
+    assert await _page(services) == newest_first
+    first = await _page(services, size=2)
+    rest = await _page(services, before=(first[-1].created_at, first[-1].id))
+    assert first + rest == newest_first
+    assert await _page(services, labels={"n": "1"}) == [fits[3], fits[1]]
+    assert await _page(services, labels={"n": "1", "all": "no"}) == []
+    assert await _page(services, status="queued", labels={"all": "yes"}, size=1) == [fits[4]]
+    assert await _page(services, status="running") == []
+
+
+async def test_a_trajectory_of_many_blocks_comes_back(
+    services: Services, dataset: Dataset, attempts: Attempts, runner: FitRunner
+) -> None:
+    task = FitTask(TASK.model, Descent(epochs=ROWS - 1), recording=Recording(limit=ROWS))
+    record = await services.fits.submit(dataset, task, {}, {})
+    async with services.pool.connection() as connection:
+        cursor = await connection.execute("SELECT job_id FROM fit")
+        [row] = await cursor.fetchall()
+    attempt = await attempts.begin(record.id, row["job_id"])
+    assert attempt is not None
+    solved = await runner.run(Order(task, dataset), lambda _: None)
+    assert await attempts.succeed(attempt, solved)
+    await _compare(services, record, solved)
+
+
+async def _compare(services: Services, record: FitRecord, solved: Solved) -> None:
+    finished = await services.fits.get(record.id)
+    trajectory = await services.fits.trajectory(record.id)
+    assert finished is not None
+    assert trajectory is not None
+    assert solved.trajectory is not None
+    assert finished.status == "succeeded"
+    assert finished.report == solved.report
+    assert finished.trajectory is not None
+    assert finished.trajectory.recorded == trajectory.recorded == ROWS
+    assert await _count(services, "trajectory_block") > 1
+    assert trajectory.to_bytes() == solved.trajectory.body
