@@ -4,56 +4,26 @@ Prints, case by case, the published number, ours from both backends, and whether
 """
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 from service.datasets.cases import CaseRequest, Expectation, case, case_names
+from service.launch import launched
 
 BACKENDS = ("numpy", "tensorflow")
-READY = "Plumbline is ready at "
 #: The longest that one request is waited for: TensorFlow's first takes seconds to load.
 PATIENCE_SECONDS = 60
 
 
 def main() -> int:
     """Run the demonstration; 0 where every number agrees, else 1."""
-    with _service() as address:
-        off = sum(_show(address, name) for name in case_names())
-    print(f"\n{'Every number agrees.' if off == 0 else f'{off} numbers are off.'}")
+    with launched() as service:
+        off = sum(_show(service.address, name) for name in case_names())
+    print("\n* not in the question or its answers: computed independently, in double precision, from the recipe.")
+    print(f"{'Every number agrees.' if off == 0 else f'{off} numbers are off.'}")
     return 1 if off else 0
-
-
-@contextmanager
-def _service() -> Iterator[str]:
-    """The address of a whole service on a free port, with a data folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="plumbline-demo-") as folder:
-        # The bundled database may run as another user, who has to get in.
-        Path(folder).chmod(0o711)
-        environment = os.environ | {"PLUMBLINE_PORT": "0", "PLUMBLINE_DATA_DIR": f"{folder}/data"}
-        command = [sys.executable, "-m", "service", "serve"]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        try:
-            yield _address(process)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-
-
-def _address(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith(READY):
-            return line.removeprefix(READY).strip()
-    raise SystemExit("The service did not start; what it said stands above.")
 
 
 def _show(address: str, name: str) -> int:
@@ -66,26 +36,27 @@ def _show(address: str, name: str) -> int:
 
 
 def _show_request(address: str, request: CaseRequest) -> int:
-    answers = [_answers(address, request, backend) for backend in _backends(request)]
+    answers = [answer_of(address, request, backend) for backend in backends(request)]
     print(f"\n  {request.title}")
-    print(f"    {'':34}{'published':>24}" + "".join(f"{backend:>24}" for backend in _backends(request)))
+    print(f"    {'':34}{'published':>20}" + "".join(f"{backend:>20}" for backend in backends(request)))
     return sum(_show_number(expected, answers) for expected in request.expected)
 
 
-def _backends(request: CaseRequest) -> tuple[str, ...]:
+def backends(request: CaseRequest) -> tuple[str, ...]:
     return BACKENDS if request.body["solver"]["kind"] == "descent" else ("exact",)
 
 
-def _show_number(expected: Expectation, answers: list["_Answer"]) -> int:
+def _show_number(expected: Expectation, answers: list["Answer"]) -> int:
     numbers = [answer.number(expected) for answer in answers]
     off = [number for number in numbers if not expected.error(number) <= expected.tolerance]
-    row = f"    {expected.text:34}{expected.value:>24.12g}" + "".join(f"{number:>24.12g}" for number in numbers)
+    mark = "" if expected.source == "published" else "*"
+    row = f"    {expected.text:34}{expected.value:>20.12g}{mark:1}" + "".join(f"{number:>20.12g}" for number in numbers)
     worst = max(expected.error(number) for number in numbers)
     print(f"{row}  {'OFF' if off else 'agrees'} ({expected.kind} error {worst:.1e}, allowed {expected.tolerance:.0e})")
     return len(off)
 
 
-class _Answer:
+class Answer:
     """A finished fit and its whole trajectory, where it has one."""
 
     def __init__(self, fit: dict[str, Any], trajectory: dict[str, Any]) -> None:
@@ -106,7 +77,7 @@ def _follow(document: Any, pointer: str) -> Any:
     return document
 
 
-def _answers(address: str, request: CaseRequest, backend: str) -> _Answer:
+def answer_of(address: str, request: CaseRequest, backend: str) -> Answer:
     body = request.body
     if backend in BACKENDS:
         body = body | {"solver": body["solver"] | {"backend": backend}}
@@ -116,9 +87,9 @@ def _answers(address: str, request: CaseRequest, backend: str) -> _Answer:
     if fit["status"] != "succeeded":
         raise SystemExit(f"{request.title}: {fit['status']}: {fit['error']}")
     if all(expected.step is None for expected in request.expected):
-        return _Answer(fit, {})
+        return Answer(fit, {})
     fields = urlencode({"limit": 1_000_000})
-    return _Answer(fit, _call(f"{address}/v1/fits/{fit['id']}/trajectory?{fields}"))
+    return Answer(fit, _call(f"{address}/v1/fits/{fit['id']}/trajectory?{fields}"))
 
 
 def _call(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Questions, recipes and numbers stand in ``cases.json``; datasets are made from t
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -14,6 +14,8 @@ import numpy as np
 
 from service.fitting.arrays import FloatArray
 from service.fitting.data import Dataset
+
+Source = Literal["published", "computed"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Expectation:
         The recorded step whose row holds it.
     value, tolerance, kind
         What is expected, and how far off it may be, absolutely or relative to the value.
+    source
+        Whether the number stood in the question or its answers, or was computed from the recipe independently.
     """
 
     text: str
@@ -38,6 +42,7 @@ class Expectation:
     tolerance: float
     kind: Literal["absolute", "relative"] = "relative"
     step: int | None = None
+    source: Source = "published"
 
     def error(self, number: float) -> float:
         """How far `number` is off, in the terms of `tolerance`."""
@@ -152,52 +157,64 @@ def _body(name: str, solver: dict[str, Any], **rest: Any) -> dict[str, Any]:
 
 
 def _coefficient(
-    place: int, text: str, value: float, tolerance: float = SIX_DIGITS, field: str = "estimate"
+    place: int,
+    text: str,
+    value: float,
+    tolerance: float = SIX_DIGITS,
+    kind: Literal["absolute", "relative"] = "relative",
+    field: str = "estimate",
 ) -> Expectation:
-    return Expectation(text, f"/result/coefficients/{place}/{field}", value, tolerance)
+    return Expectation(text, f"/result/coefficients/{place}/{field}", value, tolerance, kind)
+
+
+def _computed(*expected: Expectation) -> tuple[Expectation, ...]:
+    return tuple(replace(expectation, source="computed") for expectation in expected)
+
+
+_MINMAX = {"scaling": {"features": "minmax", "targets": "minmax"}}
 
 
 def _tiny_scale(published: Numbers, computed: Numbers) -> Iterator[CaseRequest]:
     sgd = {"kind": "sgd", "learning_rate": 0.1}
-    unscaled = published["unscaled_descent"]
+    unscaled, reference = published["unscaled_descent"], computed["reference"]
     yield CaseRequest(
         "as asked: 100 epochs, unscaled, float32",
         _body("tiny-scale", {"optimizer": sgd, "epochs": 100, "dtype": "float32"}),
         (
             _coefficient(1, "slope", unscaled["slope"]),
             _coefficient(0, "intercept", unscaled["intercept"]),
-            _coefficient(1, "reference slope", computed["reference"]["slope"], 1e-13, "reference"),
-            _coefficient(0, "reference intercept", computed["reference"]["intercept"], 1e-13, "reference"),
+            *_computed(
+                _coefficient(1, "reference slope", reference["slope"], 1e-13, field="reference"),
+                _coefficient(0, "reference intercept", reference["intercept"], 1e-13, field="reference"),
+            ),
         ),
     )
-    minmax = {"scaling": {"features": "minmax", "targets": "minmax"}}
-    scaled = published["minmax_descent_in_scaled_units"]
-    original = computed["minmax_descent_in_original_units"]
+    solver = {"optimizer": sgd, "epochs": 1000, "dtype": "float32"}
     yield CaseRequest(
         "the remedy: minmax scaling, 1000 epochs, float32",
-        _body("tiny-scale", {"optimizer": sgd, "epochs": 1000, "dtype": "float32"}, **minmax),
-        (
-            _coefficient(1, "slope, scaled units", scaled["slope"], SIX_DIGITS, "scaled_estimate"),
-            # A float32 number beside a slope near 1: the published one is itself rounded to about 1e-7.
-            Expectation(
-                "intercept, scaled units",
-                "/result/coefficients/0/scaled_estimate",
-                scaled["intercept"],
-                2e-7,
-                "absolute",
-            ),
-            _coefficient(1, "slope, user's units", original["slope"]),
-        ),
+        _body("tiny-scale", solver, **_MINMAX),
+        tuple(_minmax_descent(published, computed)),
     )
-    reference = published["minmax_reference_in_scaled_units"]
     yield CaseRequest(
         "least squares in scaled units",
-        {"data": {"case": "tiny-scale"}, "solver": {"kind": "exact"}, **minmax},
-        (
-            _coefficient(1, "slope, scaled units", reference["slope"], 1e-8, "scaled_estimate"),
-            _coefficient(0, "intercept, scaled units", reference["intercept"], 2e-6, "scaled_estimate"),
-        ),
+        {"data": {"case": "tiny-scale"}, "solver": {"kind": "exact"}, **_MINMAX},
+        tuple(_minmax_reference(published["minmax_reference_in_scaled_units"])),
     )
+
+
+def _minmax_descent(published: Numbers, computed: Numbers) -> Iterator[Expectation]:
+    scaled = published["minmax_descent_in_scaled_units"]
+    yield _coefficient(1, "slope, scaled units", scaled["slope"], field="scaled_estimate")
+    # A float32 number beside a slope near 1: the published one is itself rounded to about 1e-7.
+    yield _coefficient(0, "intercept, scaled units", scaled["intercept"], 2e-7, "absolute", "scaled_estimate")
+    original = computed["minmax_descent_in_original_units"]
+    yield from _computed(_coefficient(1, "slope, user's units", original["slope"]))
+
+
+def _minmax_reference(reference: Numbers) -> Iterator[Expectation]:
+    # Published to eight decimals.
+    yield _coefficient(1, "slope, scaled units", reference["slope"], 1e-8, "absolute", "scaled_estimate")
+    yield _coefficient(0, "intercept, scaled units", reference["intercept"], 1e-8, "absolute", "scaled_estimate")
 
 
 def _collinear_requests(_: Numbers, computed: Numbers) -> Iterator[CaseRequest]:
@@ -217,10 +234,10 @@ def _cyclic(title: str, row: Numbers, start: Numbers) -> CaseRequest:
     return CaseRequest(
         title,
         _body("collinear", solver),
-        (
+        _computed(
             _coefficient(1, "x1", row["x1"]),
             _coefficient(2, "x2", row["x2"]),
-            Expectation("intercept", "/result/coefficients/0/estimate", row["intercept"], 1e-12, "absolute"),
+            _coefficient(0, "intercept", row["intercept"], 1e-12, "absolute"),
         ),
     )
 
@@ -242,7 +259,7 @@ def _single_sample_requests(_: Numbers, computed: Numbers) -> Iterator[CaseReque
     yield CaseRequest(
         "1000 steps on the one sample",
         _body("single-sample", solver, loss="sum_squares"),
-        (
+        _computed(
             *weights,
             *intercepts,
             Expectation("loss", "/result/loss/final", after["loss"], 1e-10),
@@ -283,10 +300,7 @@ def _recorded(text: str, pointer: str, step: int, value: float, tolerance: float
 def _broadcast_requests(published: Numbers, _: Numbers) -> Iterator[CaseRequest]:
     right = published["right"]
     solver = {"optimizer": {"kind": "sgd", "learning_rate": 0.01}, "batch_size": 100, "epochs": 101, "max_steps": 10001}
-    weights = [
-        Expectation(f"weight {j}", f"/result/coefficients/{j}/estimate", value, 1e-6, "absolute")
-        for j, value in enumerate(right["weights"], 1)
-    ]
+    weights = [_coefficient(j, f"weight {j}", value, 1e-6, "absolute") for j, value in enumerate(right["weights"], 1)]
     # The published losses count steps from 0 and carry float32 rounding.
     losses = [
         _recorded("batch loss", "/columns/batch_loss", int(step) + 1, value, 1e-3)
@@ -295,7 +309,7 @@ def _broadcast_requests(published: Numbers, _: Numbers) -> Iterator[CaseRequest]
     yield CaseRequest(
         "shapes that match: 10 001 steps in batches of 100",
         _body("broadcast", solver, record={"every": "step", "limit": 20_000}),
-        (*weights, Expectation("bias", "/result/coefficients/0/estimate", right["bias"], 1e-6, "absolute"), *losses),
+        (*weights, _coefficient(0, "bias", right["bias"], 1e-6, "absolute"), *losses),
     )
 
 

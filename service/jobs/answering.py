@@ -7,30 +7,39 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from service.fitting.data import Dataset
 from service.fitting.errors import InvalidProblem
 from service.fitting.fit import fit
 from service.fitting.model import Model
 from service.fitting.solution import Solution
-from service.fitting.solver import Exact
+from service.fitting.solver import Descent, Exact, Precision
 from service.fitting.task import FitTask, Observer, Progress
 from service.fitting.trajectory import Trajectory
 from service.jobs.messages import Answer, Broken, Order, PackedTrajectory, Ready, Refused, Solved
 
 PROGRESS_SECONDS = 0.2
 
-# What is imported and compiled late is imported and compiled by this one, not by somebody's fit.
-_FIRST_FIT = Order(FitTask(Model((), ("y",)), Exact()), Dataset.from_columns({"y": [0.0, 1.0]}))
+# What is imported and compiled late is imported and compiled by these, not by somebody's fit. TensorFlow is not among
+# them: most users never ask for it, and it takes seconds and hundreds of megabytes.
+_MODEL, _DATA = Model((), ("y",)), Dataset.from_columns({"y": [0.0, 1.0]})
+_FIRST_FIT = Order(FitTask(_MODEL, Exact()), _DATA)
+_WARMING_FITS = tuple(Order(FitTask(_MODEL, Descent(dtype=dtype, epochs=1)), _DATA) for dtype in get_args(Precision))
 
 
 def serve(connection: Connection) -> NoReturn:
-    """Say `Ready`, then answer one order after the other; the process ends when the other side is gone."""
+    """Say `Ready`, then answer one order after the other; the process ends when the other side is gone.
+
+    The rest of warming up comes after `Ready`: it takes seconds on a machine's first start, and no longer for the order
+    that waits for it than if that order had to do it itself.
+    """
     orders: SimpleQueue[Order] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, orders), name="orders", daemon=True).start()
     answer(_FIRST_FIT, lambda _: None)
     connection.send(Ready())
+    for order in _WARMING_FITS:
+        answer(order, lambda _: None)
     while True:
         connection.send(answer(orders.get(), connection.send))
 
