@@ -6,7 +6,6 @@ Prints, case by case, the published number, ours from both backends, and whether
 import json
 import sys
 from typing import Any
-from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 from service.datasets.cases import CaseRequest, Expectation, case, case_names
@@ -43,6 +42,7 @@ def _show_request(address: str, request: CaseRequest) -> int:
 
 
 def backends(request: CaseRequest) -> tuple[str, ...]:
+    """What a request can be sent with: either backend, or neither where it solves exactly."""
     return BACKENDS if request.body["solver"]["kind"] == "descent" else ("exact",)
 
 
@@ -78,6 +78,7 @@ def _follow(document: Any, pointer: str) -> Any:
 
 
 def answer_of(address: str, request: CaseRequest, backend: str) -> Answer:
+    """Send a case's request, with the backend where it has one, and wait until it is finished."""
     body = request.body
     if backend in BACKENDS:
         body = body | {"solver": body["solver"] | {"backend": backend}}
@@ -88,8 +89,7 @@ def answer_of(address: str, request: CaseRequest, backend: str) -> Answer:
         raise SystemExit(f"{request.title}: {fit['status']}: {fit['error']}")
     if all(expected.step is None for expected in request.expected):
         return Answer(fit, {})
-    fields = urlencode({"limit": 1_000_000})
-    return Answer(fit, _call(f"{address}/v1/fits/{fit['id']}/trajectory?{fields}"))
+    return Answer(fit, _call(f"{address}/v1/fits/{fit['id']}/trajectory?limit=1000000"))
 
 
 def _call(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

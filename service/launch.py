@@ -39,7 +39,8 @@ def launched(variables: Mapping[str, str] | None = None) -> Iterator[Launched]:
     with tempfile.TemporaryDirectory(prefix="plumbline-") as folder:
         # The bundled database may run as another user, who has to get in.
         Path(folder).chmod(0o711)
-        environment = os.environ | {"PLUMBLINE_PORT": "0", "PLUMBLINE_DATA_DIR": f"{folder}/data"} | (variables or {})
+        own = {"PLUMBLINE_PORT": "0", "PLUMBLINE_DATA_DIR": f"{folder}/data"}
+        environment = {**os.environ, **own, **(variables or {})}
         command = [sys.executable, "-m", "service", "serve"]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
             try:

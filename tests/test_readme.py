@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 EXAMPLES = [
     (command, output)
-    for (kind, command), (following, output) in zip(BLOCKS, BLOCKS[1:], strict=False)
+    for (kind, command), (following, output) in pairwise(BLOCKS)
     if (kind, following) == ("sh", "text")
 ]
 
@@ -51,9 +52,8 @@ def test_the_settings_table_is_the_settings() -> None:
     for (_, default, text), field in zip(rows, Settings.model_fields.values(), strict=True):
         assert text == field.description
         if field.default_factory is None and field.default is not None:
-            assert (
-                default.strip("`") == f"{field.default:g}" if isinstance(field.default, float) else f"{field.default}"
-            )
+            shown = f"{field.default:g}" if isinstance(field.default, float) else f"{field.default}"
+            assert default == f"`{shown}`"
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)]+)\)", README))
