@@ -21,7 +21,7 @@ from service.fitting.descent.update_rules import RULES
 
 @dataclass(frozen=True)
 class _Program:
-    """What a compiled block depends on beside the shapes of its arguments."""
+    """A block of steps as TensorFlow traces it, and what the trace depends on beside the shapes of its arguments."""
 
     rule: int
     flags: tuple[bool, ...]
@@ -31,61 +31,68 @@ class _Program:
     steps_per_epoch: int
     shuffle: bool
 
+    def run(self, data: Any, numbers: Any, first: Any, count: Any, places: Any, carried: Any, kept: Any) -> Any:
+        """Take up to `count` steps, the first being number `first` of its epoch, from 0.
 
-@lru_cache(maxsize=64)
-def _compile(program: _Program) -> Any:
-    """The compiled block of `program`; retraced by TensorFlow where argument shapes differ."""
+        `data` is design, targets and the rows of each step; `numbers` the rate and the rule's options; `carried` a
+        `State` without its step; `kept` a buffer for each part of `Rows`, and `places` where in it each step goes.
+        """
 
-    def batch_rows(design: Any, targets: Any, orders: Any, place: Any, batch: Any) -> tuple[Any, Any]:
+        def unfinished(taken: Any, finite: Any, *_: Any) -> Any:
+            return tf.logical_and(taken < count, finite)
+
+        def step(taken: Any, _: Any, carried: Any, kept: Any) -> Any:
+            moved, finite = self._step(data, numbers, first + taken, carried)
+            carried = tuple(tf.where(finite, new, old) for new, old in zip(moved, carried, strict=True))
+            # A step that is not taken is written to the last place, which nobody reads.
+            place = tf.where(finite, tf.gather(places, taken), kept[0].shape[0] - 1)
+            return taken + tf.cast(finite, tf.int32), finite, carried, _written(kept, place, carried)
+
+        start = (tf.constant(0), tf.constant(True), carried, kept)
+        taken, _, carried, kept = tf.while_loop(unfinished, step, start)
+        return taken, carried, kept
+
+    def _step(self, data: Any, numbers: Any, position: Any, carried: Any) -> tuple[Any, Any]:
+        """What one step makes of `carried`, and whether all of it is finite."""
+        w, slots, _, epoch_squares = carried
+        rate, options = numbers
+        batch = position % self.steps_per_epoch
+        squares, gradient = self._squares_and_gradient(*self._batch(data, position, batch), w, batch)
+        new_w, *new_slots = RULES[self.rule](w, gradient, *tf.unstack(slots), rate, options, self.flags)
+        before = tf.where(batch == 0, tf.zeros_like(epoch_squares), epoch_squares)
+        finite = tf.logical_and(tf.reduce_all(tf.math.is_finite(new_w)), tf.reduce_all(tf.math.is_finite(squares)))
+        return (new_w, tf.stack(new_slots), squares, before + squares), finite
+
+    def _batch(self, data: Any, position: Any, batch: Any) -> tuple[Any, Any]:
+        design, targets, orders = data
         # Gathers throughout: XLA wants the begin of a slice as a constant, and would compile every block anew.
-        if program.steps_per_epoch == 1 and not program.shuffle:
+        if self.shuffle:
+            chosen = tf.gather(orders, position)
+            return tf.gather(design, chosen), tf.gather(targets, chosen)
+        if self.steps_per_epoch == 1:
             return design[0], targets[0]
-        if not program.shuffle:
-            return tf.gather(design, batch), tf.gather(targets, batch)
-        chosen = tf.gather(orders, place)
-        return tf.gather(design, chosen), tf.gather(targets, chosen)
+        return tf.gather(design, batch), tf.gather(targets, batch)
 
-    def squares_and_gradient(a: Any, y: Any, w: Any, batch: Any) -> tuple[Any, Any]:
-        rows = tf.minimum(program.batch_size, program.rows - batch * program.batch_size)
-        divisor = tf.cast(rows * y.shape[1], w.dtype) if program.mean else tf.ones([], w.dtype)
+    def _squares_and_gradient(self, a: Any, y: Any, w: Any, batch: Any) -> tuple[Any, Any]:
+        rows = tf.minimum(self.batch_size, self.rows - batch * self.batch_size)
+        divisor = tf.cast(rows * y.shape[1], w.dtype) if self.mean else tf.ones([], w.dtype)
         with tf.GradientTape() as tape:
             tape.watch(w)
             squares = tf.reduce_sum(tf.square(tf.matmul(a, w) - y), axis=0)
             loss = tf.reduce_sum(squares) / divisor
         return squares, tape.gradient(loss, w)
 
-    @tf.function(jit_compile=True, autograph=False)
-    def run(
-        design: Any, targets: Any, orders: Any, rate: Any, options: Any,
-        first_batch: Any, count: Any, places: Any, kept: Any, carried: Any,
-    ) -> Any:  # fmt: skip
-        def unfinished(taken: Any, finite: Any, *_: Any) -> Any:
-            return tf.logical_and(taken < count, finite)
 
-        def step(taken: Any, _: Any, carried: Any, kept: Any) -> Any:
-            w, slots, _, epoch_squares = carried
-            position = first_batch + taken
-            batch = position % program.steps_per_epoch
-            a, y = batch_rows(design, targets, orders, position, batch)
-            squares, gradient = squares_and_gradient(a, y, w, batch)
-            new_w, *new_slots = RULES[program.rule](w, gradient, *tf.unstack(slots), rate, options, program.flags)
-            finite = tf.logical_and(tf.reduce_all(tf.math.is_finite(new_w)), tf.reduce_all(tf.math.is_finite(squares)))
-            before = tf.where(batch == 0, tf.zeros_like(epoch_squares), epoch_squares)
-            moved = (new_w, tf.stack(new_slots), squares, before + squares)
-            carried = tuple(tf.where(finite, new, old) for new, old in zip(moved, carried, strict=True))
-            # A step that is not taken is written to the last place, which nobody reads.
-            place = tf.where(finite, tf.gather(places, taken), kept[0].shape[0] - 1)
-            written = (carried[0], carried[2], carried[3])
-            kept = tuple(
-                tf.tensor_scatter_nd_update(buffer, [[place]], [row]) for buffer, row in zip(kept, written, strict=True)
-            )
-            return taken + tf.cast(finite, tf.int32), finite, carried, kept
+def _written(kept: Any, place: Any, carried: Any) -> tuple[Any, ...]:
+    w, _, batch_squares, epoch_squares = carried
+    rows = zip(kept, (w, batch_squares, epoch_squares), strict=True)
+    return tuple(tf.tensor_scatter_nd_update(buffer, [[place]], [row]) for buffer, row in rows)
 
-        start = (tf.constant(0), tf.constant(True), carried, kept)
-        taken, _, carried, kept = tf.while_loop(unfinished, step, start)
-        return taken, carried, kept
 
-    return run
+@lru_cache(maxsize=64)
+def _compile(program: _Program) -> Any:
+    """The compiled block of `program`; retraced by TensorFlow where argument shapes differ."""
+    return tf.function(program.run, jit_compile=True, autograph=False)
 
 
 class TensorflowEngine:
@@ -105,18 +112,22 @@ class TensorflowEngine:
         )  # fmt: skip
         self._design = tf.constant(self._arranged(arena.design))
         self._targets = tf.constant(self._arranged(arena.targets))
-        self._rate = tf.constant(rule.rate, dtype=arena.dtype)
-        self._options = tf.constant(rule.options, dtype=arena.dtype)
+        self._numbers = tuple(tf.constant(number, dtype=arena.dtype) for number in (rule.rate, rule.options))
 
     def advance(self, state: State, count: int, orders: IntArray | None, recorded: IntArray) -> Block:
         """See `Engine.advance`."""
         places = np.full(self._longest_block, self._longest_block, dtype=np.int32)
         places[recorded - state.step - 1] = np.arange(len(recorded))
+        first = state.step % self._arena.plan.steps_per_epoch
         taken, carried, kept = self._run(
-            self._design, self._targets, self._batches(orders), self._rate, self._options,
-            tf.constant(state.step % self._arena.plan.steps_per_epoch, tf.int32), tf.constant(count, tf.int32),
-            tf.constant(places), self._buffers(state), self._carried(state),
-        )  # fmt: skip
+            (self._design, self._targets, self._batches(orders)),
+            self._numbers,
+            tf.constant(first, tf.int32),
+            tf.constant(count, tf.int32),
+            tf.constant(places),
+            self._carried(state),
+            self._buffers(state),
+        )
         step = state.step + int(taken)
         parameters, slots, batch_squares, epoch_squares = (array.numpy() for array in carried)
         steps = recorded[recorded <= step]
