@@ -1,0 +1,1 @@
+"""PostgreSQL: the bundled server, the schema and its migrations."""

@@ -1,0 +1,1 @@
+"""The parts of `plumbline serve`: the lock on its folder, its address, its processes."""

@@ -1,0 +1,79 @@
+"""What tests of more than one room share: real databases, and folders that a database's user can reach."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from service.database.bundled import BundledPostgres
+from service.database.migrate import migrate
+
+_TEMPLATE = "migrated"
+
+
+def _new_reachable_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="plumbline-test-"))
+    if os.geteuid() == 0:
+        # Root's database runs under a user of its own; pytest's tmp_path would shut that out.
+        folder.chmod(0o711)
+    return folder
+
+
+def _renamed(url: str, database: str) -> str:
+    return url.replace("/plumbline?", f"/{database}?", 1)
+
+
+def _administer(url: str, statement: str) -> None:
+    with psycopg.connect(_renamed(url, "postgres"), autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+@pytest.fixture
+def reachable_folder() -> Iterator[Path]:
+    """An empty folder that the bundled database's user can enter, for root too."""
+    folder = _new_reachable_folder()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of one real bundled PostgreSQL, the same for the whole session."""
+    folder = _new_reachable_folder()
+    server = BundledPostgres(folder / "postgres")
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: str) -> str:
+    """The name of a migrated database to copy from: migrating once is dearer than copying often."""
+    _administer(postgres, f"CREATE DATABASE {_TEMPLATE}")
+    migrate(_renamed(postgres, _TEMPLATE))
+    return _TEMPLATE
+
+
+@pytest.fixture(scope="module")
+def database_url(postgres: str, migrated_template: str) -> Iterator[str]:
+    """The URL of a migrated, empty database of this test module's own."""
+    name = f"test_{uuid4().hex}"
+    _administer(postgres, f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY file_copy")
+    yield _renamed(postgres, name)
+    _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def empty_database_url(postgres: str) -> Iterator[str]:
+    """The URL of a database of this test module's own without any table."""
+    name = f"test_{uuid4().hex}"
+    _administer(postgres, f"CREATE DATABASE {name}")
+    yield _renamed(postgres, name)
+    _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
