@@ -34,7 +34,6 @@ RUN apt-get update -qq \
 COPY --from=build /opt/plumbline /opt/plumbline
 ENV PATH=/opt/plumbline/bin:$PATH \
     HOME=/tmp \
-    NUMBA_CACHE_DIR=/tmp/numba \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PLUMBLINE_HOST=0.0.0.0 \

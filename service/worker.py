@@ -53,27 +53,27 @@ async def work_until_stopped(settings: Settings, lifeline_fd: int | None) -> Non
     ChildCrashed
         The child cannot even start.
     """
-    working = asyncio.create_task(_work(settings), name="work")
-    _stop_at_the_right_moment(working, lifeline_fd)
-    with suppress(asyncio.CancelledError):
-        await working
+    stopping = asyncio.Event()
+    _heed_stops(stopping, lifeline_fd)
+    async with open_worker(settings) as parts:
+        # Before it registers: a worker that counts as listening answers at once.
+        if not await _warmed(parts, stopping):
+            return
+        logger.info("Ready for fits")
+        sweeping = asyncio.create_task(_sweep(parts, stopping), name="recovery")
+        try:
+            await _consume(parts, stopping)
+        finally:
+            stopping.set()
+            await sweeping
 
 
-def _stop_at_the_right_moment(working: "asyncio.Task[None]", lifeline_fd: int | None) -> None:
+def _heed_stops(stopping: asyncio.Event, lifeline_fd: int | None) -> None:
     loop = asyncio.get_running_loop()
-    asked = False
-
-    def stop() -> None:
-        # Once: a second cancellation would cut short the care that the first one takes.
-        nonlocal asked
-        if not asked:
-            asked = True
-            working.cancel()
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stopping.set)
     if lifeline_fd is not None:
-        lifeline.watch(lifeline_fd, lambda: _tell(loop, stop))
+        lifeline.watch(lifeline_fd, lambda: _tell(loop, stopping.set))
 
 
 def _tell(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
@@ -82,41 +82,49 @@ def _tell(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(stop)
 
 
-async def _work(settings: Settings) -> None:
-    async with open_worker(settings) as parts:
-        # Before it registers: a worker that counts as listening answers at once.
-        await parts.runner.warm()
-        logger.info("Ready for fits")
-        sweeping = asyncio.create_task(_sweep(parts), name="recovery")
-        try:
-            await _consume(parts)
-        finally:
-            sweeping.cancel()
-            await asyncio.gather(sweeping, return_exceptions=True)
+async def _warmed(parts: WorkerParts, stopping: asyncio.Event) -> bool:
+    """Whether the child got warm before somebody said stop."""
+    warming = asyncio.create_task(parts.runner.warm())
+    if await _first_of(warming, stopping):
+        await warming
+        return True
+    warming.cancel()
+    await asyncio.gather(warming, return_exceptions=True)
+    return False
 
 
-async def _consume(parts: WorkerParts) -> None:
-    while not _is_cancelled():
+async def _first_of(task: "asyncio.Task[None]", stopping: asyncio.Event) -> bool:
+    """Wait for the task or for `stopping`; whether the task is done."""
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    return task.done()
+
+
+async def _consume(parts: WorkerParts, stopping: asyncio.Event) -> None:
+    while not stopping.is_set():
+        consuming = asyncio.create_task(parts.consumer.run(), name="consumer")
+        while not await _first_of(consuming, stopping):
+            await parts.consumer.stop(consuming)
         try:
-            await parts.consumer.run()
+            await consuming
         except ConnectorException as error:
             logger.warning("Stopped listening, the database does not answer: %s", error.__cause__ or error)
-        await asyncio.sleep(_RETRY_SECONDS)
+        await _pause(stopping, _RETRY_SECONDS)
 
 
-def _is_cancelled() -> bool:
-    # A cancelled consumer that cannot sign off in the database raises that instead of `CancelledError`.
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-async def _sweep(parts: WorkerParts) -> None:
-    while True:
+async def _sweep(parts: WorkerParts, stopping: asyncio.Event) -> None:
+    while not stopping.is_set():
         try:
             await parts.recovery.sweep(parts.consumer.worker_id, parts.consumer.running)
         except OperationalError as error:
             logger.warning("Lost fits cannot be looked for, the database does not answer: %s", error)
-        await asyncio.sleep(_SWEEP_SECONDS)
+        await _pause(stopping, _SWEEP_SECONDS)
+
+
+async def _pause(stopping: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)
 
 
 def _parser() -> argparse.ArgumentParser:

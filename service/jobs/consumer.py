@@ -14,11 +14,13 @@ from procrastinate.manager import JobManager, NotificationCallback
 from procrastinate.worker import Worker
 from psycopg import OperationalError
 
+from service.database.cancellation import end_if_cancelled
 from service.database.pool import Pool
 from service.jobs.queue import DEAD_AFTER_SECONDS, QUEUE, TASK
 
 _HEARTBEAT_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
+_STOP_AGAIN_SECONDS = 0.2
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class QueueConsumer:
         return frozenset(self._running)
 
     async def run(self) -> None:
-        """Work until cancelled; then give the running job its grace before it is cancelled too.
+        """Work until stopped; then give the running job its grace before it is cancelled.
 
         Raises
         ------
@@ -67,6 +69,14 @@ class QueueConsumer:
         """
         await self._app.open_async(pool=self._pool)
         await self._worker.run()  # type: ignore[no-untyped-call]  # Procrastinate leaves it bare
+
+    async def stop(self, running: "asyncio.Task[None]") -> None:
+        """Stop `run`, which `running` is, and wait until it has ended."""
+        # Again and again: Procrastinate forgets a stop that comes before its worker has begun. Nor would cancelling
+        # do instead, as a cancellation can get lost on its way through the database.
+        while not running.done():
+            self._worker.stop()  # type: ignore[no-untyped-call]
+            await asyncio.wait([running], timeout=_STOP_AGAIN_SECONDS)
 
     async def _run(self, context: JobContext, fit_id: str) -> None:
         job_id = context.job.id
@@ -103,6 +113,7 @@ class SteadyJobManager(JobManager):
         while True:
             with suppress(ConnectorException):
                 await super().listen_for_jobs(on_notification=on_notification, queues=queues)
+            end_if_cancelled()
             await asyncio.sleep(_RETRY_SECONDS)
 
 

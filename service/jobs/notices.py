@@ -10,6 +10,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection, OperationalError
 
+from service.database.cancellation import end_if_cancelled
 from service.database.pool import APPLICATION_NAME
 from service.jobs.attempts import CHANNEL
 from service.jobs.fits import FitStore
@@ -31,6 +32,7 @@ class FitNotices:
         self._url = url
         self._fits = fits
         self._waiting: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._is_lost = False
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -80,19 +82,24 @@ class FitNotices:
             try:
                 await self._listen()
             except OperationalError as error:
-                logger.warning("Lost the connection for notices: %s", error)
+                # Once an outage, not twice a second.
+                logger.log(logging.DEBUG if self._is_lost else logging.WARNING, "No notices of fits: %s", error)
+                self._is_lost = True
+            end_if_cancelled()
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
         connection = await AsyncConnection.connect(self._url, autocommit=True, application_name=APPLICATION_NAME)
         async with connection:
             await connection.execute(f"LISTEN {CHANNEL}")
+            self._is_lost = False
             # Whatever changed while nobody listened.
             self._wake(*self._waiting)
             while True:
                 async for notice in connection.notifies(timeout=_CHECK_SECONDS):
                     self._wake(UUID(notice.payload))
                 await connection.execute("SELECT 1")
+                end_if_cancelled()
 
     def _wake(self, *fit_ids: UUID) -> None:
         for fit_id in fit_ids:

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from psycopg import OperationalError
 
+from service.database.cancellation import end_if_cancelled
 from service.datasets.store import DatasetStore
 from service.fitting.errors import InvalidProblem
 from service.fitting.task import Progress
@@ -45,6 +46,7 @@ class FitWork:
     async def _finish(self, attempt: Attempt) -> bool:
         """Whether the attempt came to an end that stands; a crash before the last attempt does not."""
         try:
+            end_if_cancelled()
             ending = await self._ending(attempt)
             if ending is not None:
                 await patiently(lambda: self._write(attempt, ending))
@@ -73,6 +75,7 @@ class FitWork:
 
     async def _solve(self, attempt: Attempt) -> Solved:
         dataset = await patiently(lambda: self._datasets.get(attempt.dataset_id))
+        end_if_cancelled()
         if dataset is None:
             raise LookupError(f"dataset {attempt.dataset_id} is gone")
         order = Order(TASK.decode(attempt.task), dataset)
@@ -92,6 +95,7 @@ class FitWork:
             with suppress(OperationalError):
                 if not await self._attempts.progress(attempt, progress):
                     raise AttemptLost
+            end_if_cancelled()
 
     async def _write(self, attempt: Attempt, ending: Solved | FitError) -> None:
         match ending:
@@ -116,6 +120,7 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
             return await ask()
         except OperationalError as error:
             logger.warning("Waiting for the database: %s", error)
+        end_if_cancelled()
         await asyncio.sleep(_PATIENCE_SECONDS)
 
 
