@@ -112,7 +112,7 @@ def _submission(body: FitRequest, dataset: Dataset) -> Submission:
         loss=body.loss,
         recording=_recording(body),
     )
-    check(task, dataset.rows)
+    check(task, dataset)
     return Submission(dataset, task, _echo(body, dataset, model, solver).to_json(), body.labels)
 
 

@@ -3,11 +3,14 @@
 An impossible request is refused here; it never becomes a failed job.
 """
 
+import numpy as np
+
+from service.fitting.data import Dataset
 from service.fitting.descent.plan import plan_batches
-from service.fitting.descent.start import Values
+from service.fitting.descent.start import Values, starting_parameters
 from service.fitting.errors import InvalidProblem
 from service.fitting.model import Model
-from service.fitting.problem import check_scaling
+from service.fitting.problem import Problem
 from service.fitting.recording import Recording, recorded_steps
 from service.fitting.solver import Descent
 from service.fitting.task import FitTask
@@ -17,18 +20,31 @@ MOST_STEPS = 10**12
 MOST_RECORDED_NUMBERS = 2**25
 
 
-def check(task: FitTask, rows: int) -> None:
+@np.errstate(all="ignore")
+def check(task: FitTask, dataset: Dataset) -> None:
     """Raise for what the types alone cannot rule out.
 
     Raises
     ------
     InvalidProblem
         A start of the wrong shape, more steps than can be counted, a recording too large to keep, a scaling that
-        does not go with the model.
+        does not go with the model, numbers beyond the precision that is asked for.
     """
-    check_scaling(task.model, task.scaling)
+    problem = task.problem(dataset)
     if isinstance(task.solver, Descent):
-        _check_descent(task.solver, task.model, task.recording, rows)
+        _check_descent(task.solver, task.model, task.recording, dataset.rows)
+        _check_range(problem, task.solver)
+
+
+def _check_range(problem: Problem, descent: Descent) -> None:
+    largest = float(np.finfo(descent.dtype).max)
+    arrays = (problem.scaled_x, problem.scaled_y, starting_parameters(problem, descent.start, descent.seed))
+    if not all((np.abs(array) <= largest).all() for array in arrays):
+        raise InvalidProblem(
+            ("solver", "dtype"),
+            f"In the units descent would run in, data or start hold numbers beyond {descent.dtype}.",
+            f'numbers up to {largest:.4g}; "float64" and a scaling may bring them into range',
+        )
 
 
 def _check_descent(descent: Descent, model: Model, recording: Recording, rows: int) -> None:

@@ -1,8 +1,5 @@
 """One verb: ``fit(problem, solver, recording, observe) -> Solution``."""
 
-import time
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from service.fitting.arrays import FloatArray
@@ -11,21 +8,23 @@ from service.fitting.descent import account
 from service.fitting.descent.account import Optimum
 from service.fitting.descent.backends import engine_for
 from service.fitting.descent.endings import message
-from service.fitting.descent.engine import Arena, State
-from service.fitting.descent.loop import Descended, Ending, descend
+from service.fitting.descent.engine import Arena
+from service.fitting.descent.loop import Descended, descend
 from service.fitting.descent.plan import BatchPlan, plan_batches
-from service.fitting.descent.start import Values, draw
+from service.fitting.descent.start import starting_parameters
 from service.fitting.descent.update_rules import rule_of
-from service.fitting.errors import FitCancelled
+from service.fitting.descent.watch import Watch
 from service.fitting.outcome import Outcome
 from service.fitting.problem import Problem
 from service.fitting.recording import Recording, recorded_steps
 from service.fitting.reference.least_squares import LeastSquares, least_squares
 from service.fitting.solution import LossReport, Report, Solution
-from service.fitting.solver import Descent, Exact, Solver, Stop
-from service.fitting.task import Observer, Progress
+from service.fitting.solver import Descent, Exact, Solver
+from service.fitting.task import Observer
 
 
+# What leaves float64 is data here: it comes out as inf or NaN, which the edge says as null.
+@np.errstate(all="ignore")
 def fit(problem: Problem, solver: Solver, recording: Recording, observe: Observer) -> Solution:
     """Solve the problem and hang the exact answer beside it.
 
@@ -69,11 +68,11 @@ def _descent(problem: Problem, solver: Descent, recording: Recording, observe: O
         problem.loss,
     )
     engine, longest_block = engine_for(solver.backend, arena)
-    watch = _Watch(problem, plan, solver.stop, observe, optimum)
+    watch = Watch(problem, plan, solver.stop, observe, optimum)
     run = descend(
         engine,
         plan,
-        _start(problem, solver).astype(working),
+        starting_parameters(problem, solver.start, solver.seed).astype(working),
         recorded_steps(recording, plan.total_steps, plan.steps_per_epoch),
         longest_block=longest_block,
         block_per_epoch=watch.looks_at_epochs,
@@ -82,18 +81,6 @@ def _descent(problem: Problem, solver: Descent, recording: Recording, observe: O
     rate = solver.optimizer.learning_rate
     record = account.trajectory(problem, optimum, plan, rate, run.rows, recording.coefficients)
     return Solution(_descent_report(problem, plan, engine.name, run, optimum, record.original.loss), record)
-
-
-def _start(problem: Problem, solver: Descent) -> FloatArray:
-    """Parameters (m, q) to start from, in descent's units."""
-    p, q = len(problem.model.features), len(problem.model.targets)
-    start = solver.start
-    if not isinstance(start, Values):
-        return draw(start, solver.seed, p, q, problem.model.intercept)
-    given = np.array(start.coefficients, dtype=np.float64).reshape(p, q)
-    if start.intercept is not None and problem.model.intercept:
-        given = np.vstack([np.array(start.intercept, dtype=np.float64), given])
-    return problem.units.to_scaled(given) if start.units == "original" else given
 
 
 def _descent_report(
@@ -119,49 +106,3 @@ def _descent_report(
         ),
         reference=describe(optimum.original),
     )
-
-
-@dataclass(eq=False)
-class _Watch:
-    """Reports progress after every block, and names the ending where a stop rule is met."""
-
-    problem: Problem
-    plan: BatchPlan
-    stop: Stop
-    observe: Observer
-    optimum: Optimum
-    began: float = field(default_factory=time.monotonic)
-    last_epoch_loss: float = np.inf
-
-    @property
-    def looks_at_epochs(self) -> bool:
-        stop = self.stop
-        return any(rule is not None for rule in (stop.gradient_tolerance, stop.loss_tolerance, stop.gap_tolerance))
-
-    def __call__(self, state: State) -> Ending | None:
-        parameters = state.parameters.astype(np.float64)
-        above = account.excess(self.problem, self.optimum, parameters[None])
-        loss = float(account.losses_on_all_rows(self.problem, self.optimum, above)[0])
-        self._report(state, loss)
-        if self.looks_at_epochs and state.step % self.plan.steps_per_epoch == 0:
-            if self._converged(parameters, float(above.gradient[0]), loss):
-                return "converged"
-            self.last_epoch_loss = loss
-        limit = self.stop.max_seconds
-        return "time_limit" if limit is not None and time.monotonic() - self.began >= limit else None
-
-    def _report(self, state: State, loss: float) -> None:
-        done = Progress(state.step, self.plan.total_steps, state.step // self.plan.steps_per_epoch, loss)
-        if not self.observe(done):
-            raise FitCancelled(f"stopped after {state.step} steps")
-
-    def _converged(self, parameters: FloatArray, gradient: float, loss: float) -> bool:
-        stop = self.stop
-        if stop.gradient_tolerance is not None and gradient <= stop.gradient_tolerance:
-            return True
-        if stop.loss_tolerance is not None and abs(self.last_epoch_loss - loss) <= stop.loss_tolerance:
-            return True
-        if stop.gap_tolerance is None:
-            return False
-        user = self.problem.units.to_user(parameters)[None]
-        return float(account.distance(user, self.optimum.original.parameters)[0]) <= stop.gap_tolerance

@@ -29,7 +29,7 @@ class Problem:
     loss: Loss = "mse"
 
     def __post_init__(self) -> None:
-        check_scaling(self.model, self.scaling)
+        _check_scaling(self.model, self.scaling)
 
     @cached_property
     def x(self) -> FloatArray:
@@ -65,8 +65,7 @@ class Problem:
         return np.hstack([np.ones((len(x), 1)), x]) if self.model.intercept else x
 
 
-def check_scaling(model: Model, scaling: Scaling) -> None:
-    """See `Problem`; on its own for callers that have no data at hand."""
+def _check_scaling(model: Model, scaling: Scaling) -> None:
     if model.intercept:
         return
     for part, kind in (("features", scaling.features), ("targets", scaling.targets)):

@@ -44,9 +44,16 @@ def measure(kind: ScalingKind, values: FloatArray) -> Scale:
     if kind == "none":
         return Scale(np.zeros(columns), np.ones(columns))
     if kind == "standard":
-        return Scale(_mean(values), _spread(values, values.std(axis=0)))
+        return Scale(_mean(values), _spread(values, _deviation(values)))
     low = values.min(axis=0)
     return Scale(low, _spread(values, values.max(axis=0) - low))
+
+
+def _deviation(values: FloatArray) -> FloatArray:
+    # Squares of large or small values leave float64: they are taken near 1, by powers of two, which round nothing.
+    _, exponents = np.frexp(np.abs(values).max(axis=0))
+    deviation: FloatArray = np.ldexp(np.ldexp(values, -exponents).std(axis=0), exponents)
+    return deviation
 
 
 def _mean(values: FloatArray) -> FloatArray:

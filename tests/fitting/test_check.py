@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 
 from service.fitting.check import check
+from service.fitting.data import Dataset
 from service.fitting.descent.start import Start, Values
 from service.fitting.errors import InvalidProblem
 from service.fitting.model import Model
@@ -11,6 +13,11 @@ from service.fitting.task import FitTask
 
 MODEL = Model(("a", "b"), ("y",))
 PAIR = ((1.0,), (2.0,))
+
+
+def _dataset(task: FitTask) -> Dataset:
+    names = task.model.features + task.model.targets
+    return Dataset(names, np.random.default_rng(0).normal(size=(100, len(names))))
 
 
 def _task(start: Start) -> FitTask:
@@ -44,8 +51,30 @@ def _task(start: Start) -> FitTask:
 )
 def test_impossible_tasks_are_refused_by_place(task: FitTask, place: tuple[str, ...]) -> None:
     with pytest.raises(InvalidProblem) as refused:
-        check(task, rows=100)
+        check(task, _dataset(task))
     assert refused.value.place == place
+
+
+@pytest.mark.parametrize("scale", [1e39, 1e300])
+@pytest.mark.parametrize("column", ["a", "y"])
+def test_numbers_beyond_the_precision_are_refused_unless_scaling_brings_them_back(scale: float, column: str) -> None:
+    values = {"a": [1.0, 2.0, 3.0], "b": [2.0, 1.0, 5.0], "y": [1.0, 2.0, 4.0]}
+    values[column] = [scale * value for value in values[column]]
+    dataset = Dataset.from_columns(values)
+    check(FitTask(MODEL, Descent()), dataset)
+    check(FitTask(MODEL, Descent(dtype="float32"), Scaling("standard", "standard")), dataset)
+    check(FitTask(MODEL, Descent(dtype="float32"), Scaling("minmax", "minmax")), dataset)
+    with pytest.raises(InvalidProblem) as refused:
+        check(FitTask(MODEL, Descent(dtype="float32")), dataset)
+    assert refused.value.place == ("solver", "dtype")
+
+
+def test_a_start_beyond_the_precision_is_refused() -> None:
+    start = Values(((1e39,), (0.0,)), (0.0,))
+    task = _task(start)
+    check(task, _dataset(task))
+    with pytest.raises(InvalidProblem):
+        check(FitTask(MODEL, Descent(dtype="float32", start=start)), _dataset(task))
 
 
 @pytest.mark.parametrize(
@@ -58,4 +87,4 @@ def test_impossible_tasks_are_refused_by_place(task: FitTask, place: tuple[str, 
     ],
 )
 def test_possible_tasks_pass(solver: Solver) -> None:
-    check(FitTask(MODEL, solver), rows=100)
+    check(FitTask(MODEL, solver), _dataset(FitTask(MODEL, solver)))

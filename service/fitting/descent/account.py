@@ -45,11 +45,10 @@ def excess(problem: Problem, optimum: Optimum, parameters: FloatArray) -> Excess
     d = divisor(problem.loss, *problem.y.shape)
     size = max(_PASS_NUMBERS // (triangle.size + 1), 1)
     squares, gradients = [], []
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        for first in range(0, len(parameters), size):
-            image = triangle @ (parameters[first : first + size] - optimum.scaled.parameters)
-            squares.append(np.square(image).sum(axis=1))
-            gradients.append(2.0 / d * np.linalg.norm(triangle.T @ image, axis=(1, 2)))
+    for first in range(0, len(parameters), size):
+        image = triangle @ (parameters[first : first + size] - optimum.scaled.parameters)
+        squares.append(np.square(image).sum(axis=1))
+        gradients.append(2.0 / d * np.linalg.norm(triangle.T @ image, axis=(1, 2)))
     return Excess(np.concatenate(squares), np.concatenate(gradients))
 
 
@@ -61,21 +60,18 @@ def losses_on_all_rows(problem: Problem, optimum: Optimum, above: Excess) -> Flo
 def excess_loss(problem: Problem, above: Excess) -> FloatArray:
     """(r,) the loss above its least value, in the user's units."""
     d = divisor(problem.loss, *problem.y.shape)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        squares: FloatArray = above.squares @ _target_factors(problem) / d
+    squares: FloatArray = above.squares @ _target_factors(problem) / d
     return squares
 
 
 def loss_at_optimum(problem: Problem, solution: LeastSquares) -> float:
     """The least loss, in the units `solution` was found in."""
-    with np.errstate(over="ignore", under="ignore"):
-        return float(np.square(solution.residuals).sum() / divisor(problem.loss, *problem.y.shape))
+    return float(np.square(solution.residuals).sum() / divisor(problem.loss, *problem.y.shape))
 
 
 def distance(parameters: FloatArray, reference: FloatArray) -> FloatArray:
     """(r,) Euclidean distances of parameters (r, m, q) to a reference (m, q)."""
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        return np.asarray(np.linalg.norm(parameters - reference, axis=(1, 2)))
+    return np.asarray(np.linalg.norm(parameters - reference, axis=(1, 2)))
 
 
 def trajectory(problem: Problem, optimum: Optimum, plan: BatchPlan, rate: float, rows: Rows, keep: bool) -> Trajectory:
@@ -129,13 +125,12 @@ def _met(plan: BatchPlan, loss: Loss, rows: Rows, factors: FloatArray) -> tuple[
     batch = plan.batch_of(rows.step)
     targets = len(factors)
     own, so_far = plan.rows_of(batch), plan.rows_so_far(batch)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-        batch_sum, epoch_sum = rows.batch_squares @ factors, rows.epoch_squares @ factors
-        mean_square = epoch_sum / (so_far * targets)
-        if loss == "mse":
-            return batch_sum / (own * targets), mean_square, np.sqrt(mean_square)
-        sums = np.where(batch == 0, np.nan, batch_sum)
-        return sums, _mean_of_sums(plan, own, so_far, batch_sum, epoch_sum), np.sqrt(mean_square)
+    batch_sum, epoch_sum = rows.batch_squares @ factors, rows.epoch_squares @ factors
+    mean_square = epoch_sum / (so_far * targets)
+    if loss == "mse":
+        return batch_sum / (own * targets), mean_square, np.sqrt(mean_square)
+    sums = np.where(batch == 0, np.nan, batch_sum)
+    return sums, _mean_of_sums(plan, own, so_far, batch_sum, epoch_sum), np.sqrt(mean_square)
 
 
 def _mean_of_sums(

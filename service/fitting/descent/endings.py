@@ -10,8 +10,9 @@ _MESSAGES: dict[OutcomeKind, str] = {
     "step_limit": "All requested steps were taken.",
     "time_limit": "The time limit was reached before all requested steps were taken.",
     "diverged": (
-        "The next step's batch loss or parameters were not finite: the learning rate is too large. "
-        "The trajectory ends at the last finite step; a loss too large for a float64 there is null."
+        "The next step's batch loss or parameters were not finite: the learning rate is too large, or the numbers are "
+        "too large for the precision. The trajectory ends at the last finite step; a loss too large for float64 there "
+        "is null."
     ),
 }
 

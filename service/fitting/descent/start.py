@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from service.fitting.arrays import FloatArray
+from service.fitting.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,14 @@ def draw(start: Zeros | GlorotUniform | Normal, seed: int, features: int, target
         case Normal():
             weights = start_stream(seed).normal(0.0, start.stddev, shape)
     return np.vstack([np.zeros((1, targets)), weights]) if intercept else weights
+
+
+def starting_parameters(problem: Problem, start: Start, seed: int) -> FloatArray:
+    """Parameters (m, q) to start from, in descent's units."""
+    p, q = len(problem.model.features), len(problem.model.targets)
+    if not isinstance(start, Values):
+        return draw(start, seed, p, q, problem.model.intercept)
+    given = np.array(start.coefficients, dtype=np.float64).reshape(p, q)
+    if start.intercept is not None and problem.model.intercept:
+        given = np.vstack([np.array(start.intercept, dtype=np.float64), given])
+    return problem.units.to_scaled(given) if start.units == "original" else given

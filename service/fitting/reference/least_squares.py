@@ -71,7 +71,7 @@ def least_squares(a: FloatArray, y: FloatArray) -> LeastSquares:
         triangle=triangle,
         rank=factors.rank,
         rank_tolerance=factors.rank_tolerance,
-        condition_number=_condition_number(triangle) if factors.rank == len(parameters) else np.inf,
+        condition_number=_condition_number(factors, exponents),
         identified=_identified(factors),
     )
 
@@ -171,10 +171,10 @@ def _identified(factors: _Factors) -> BoolArray:
     return np.asarray(1.0 - inside < IDENTIFIED_BELOW, dtype=np.bool_)
 
 
-def _condition_number(triangle: FloatArray) -> float:
-    with np.errstate(all="ignore"):
-        try:
-            singular = np.linalg.svd(triangle, compute_uv=False)
-        except np.linalg.LinAlgError:  # entries beyond float64
-            return np.inf
-        return float(singular[0] / singular[-1])
+def _condition_number(factors: _Factors, exponents: FloatArray) -> float:
+    if factors.rank < factors.design.shape[1]:
+        return np.inf
+    # Relative to the largest column, so that nothing overflows; what vanishes beside it leaves no finite number.
+    triangle = scaled_by(factors.unpivoted_triangle, exponents - exponents.max())
+    singular = np.linalg.svd(triangle, compute_uv=False)
+    return float(singular[0] / singular[-1]) if singular[-1] > 0.0 else np.inf

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from service.fitting.arrays import FloatArray
+from service.fitting.data import Dataset
 from service.fitting.descent.optimizers import Optimizer, Rmsprop, Sgd
 from service.fitting.descent.start import GlorotUniform, Start, Values
 from service.fitting.errors import FitCancelled
 from service.fitting.fit import fit
 from service.fitting.loss import Loss
+from service.fitting.model import resolve_model
 from service.fitting.problem import Problem
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
@@ -266,3 +268,19 @@ def test_a_trajectory_survives_being_stored() -> None:
         np.testing.assert_array_equal(again.original.batch_loss, record.original.batch_loss)
     bare = _trajectory(solve(random_problem(4), Descent(epochs=3), Recording(coefficients=False)))
     assert Trajectory.from_bytes(bare.to_bytes()).original.coefficients is None
+
+
+@pytest.mark.parametrize("size", [5e-324, 1e-300, 1e300])
+@pytest.mark.parametrize("rows", [1, 2, 20])
+@pytest.mark.parametrize("scaling", [Scaling(), Scaling("standard", "standard"), Scaling("none", "minmax")])
+@pytest.mark.parametrize("solver", [Exact(), Descent(epochs=3), Descent(epochs=3, optimizer=Sgd(1e308))])
+def test_numbers_of_any_size_are_answered_without_a_word_on_the_console(
+    size: float, rows: int, scaling: Scaling, solver: Exact | Descent, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """LAPACK complains on the error stream, past Python's warnings."""
+    stream = np.random.default_rng(1)
+    dataset = Dataset.from_arrays(size * stream.normal(size=(rows, 2)), size * stream.normal(size=(rows, 2)))
+    problem = Problem(dataset, resolve_model(dataset.names, None, None, intercept=True), scaling)
+    report = solve(problem, solver).report
+    assert all(np.isfinite(coefficient.reference) for coefficient in report.coefficients)
+    assert capfd.readouterr() == ("", "")
