@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from service.launch import launched
 from service.settings import Settings, variable
 
 ROOT = Path(__file__).parent.parent
+SCRIPT = Path(sys.executable).with_name("plumbline")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 EXAMPLES = [
@@ -63,5 +65,5 @@ def test_links_lead_somewhere(target: str) -> None:
 
 @pytest.mark.parametrize("command", re.findall(r"`plumbline ([a-z]+)[^`]*`", README))
 def test_the_console_script_knows_every_command_named(command: str) -> None:
-    seen = subprocess.run(["plumbline", command, "--help"], capture_output=True, text=True, check=True)
+    seen = subprocess.run([SCRIPT, command, "--help"], capture_output=True, text=True, check=True)
     assert command in seen.stdout

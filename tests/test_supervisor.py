@@ -261,6 +261,7 @@ def test_who_does_not_stop_is_killed(start: Start) -> None:
 def test_a_second_signal_hurries(start: Start) -> None:
     service = start(worker=["--stubborn"], PLUMBLINE_GRACE_SECONDS="3600")
     service.address()
+    service.pid_of("worker")  # from here on it handles signals
     service.process.send_signal(signal.SIGINT)
     service.errors.until("worker was asked to stop")
     assert service.end(signal.SIGINT) == 0
