@@ -194,12 +194,19 @@ def test_a_folder_that_cannot_be_made(start: Start, reachable_folder: Path) -> N
     assert "PLUMBLINE_DATA_DIR" in service.errors.rest()
 
 
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return ""
+
+
 def test_after_a_kill_the_next_one_serves_the_same_data_at_the_same_port(start: Start) -> None:
     killed = start()
     address = killed.address()
     with psycopg.connect(_get(address)) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
-    children = [member for member in killed.family() if "stand_ins" in " ".join(member.cmdline())]
+    children = [member for member in killed.family() if "stand_ins" in _command(member)]
     assert children
     killed.process.kill()
     next_one = start(PLUMBLINE_PORT=address.rpartition(":")[2])
