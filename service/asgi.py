@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from service import lifeline
 from service.api.app import create_app
+from service.api.protocol import OneProtocol
 from service.bootstrap import open_services
 from service.settings import Settings, explain
 
@@ -74,7 +75,7 @@ def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=OneProtocol,
         ws="none",
         lifespan="off",
         log_level="warning",

@@ -28,6 +28,7 @@ from service.fitting.errors import InvalidProblem
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "https://plumbline.invalid/problems/"
 RETRY_AFTER_SECONDS = "2"
+LONGEST_PATH = 1000
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Answer:
     title: str
 
 
+UNREADABLE_REQUEST = Answer(400, "unreadable-request", "The request cannot be read")
 INTERNAL = Answer(500, "internal", "Something went wrong here")
 DATABASE_AWAY = Answer(503, "database-unavailable", "The database is not available")
 
@@ -108,8 +110,14 @@ def install(app: FastAPI) -> None:
     app.add_middleware(Incidents)
 
 
+def path_of(scope: Scope) -> str:
+    """The path as it was sent, which a URI can hold; not all of it where it is very long."""
+    path: bytes = scope["raw_path"]
+    return path[:LONGEST_PATH].decode("ascii")
+
+
 async def _respond(request: Request, error: Exception) -> Response:
-    path = request.url.path
+    path = path_of(request.scope)
     if _is_about_path(error):
         return problem_response(_BY_STATUS[404], path, "There is nothing of that id.")
     answer = answer_to(error)
@@ -121,12 +129,15 @@ async def _respond(request: Request, error: Exception) -> Response:
 
 def _due_headers(request: Request, status: int) -> dict[str, str]:
     """What HTTP asks of an answer with this status."""
-    match status:
-        case http.HTTPStatus.SERVICE_UNAVAILABLE:
-            return {"Retry-After": RETRY_AFTER_SECONDS}
-        case http.HTTPStatus.METHOD_NOT_ALLOWED:
-            return {"Allow": ", ".join(allowed_methods(request))}
-    return {}
+    headers = {}
+    if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = RETRY_AFTER_SECONDS
+    if status == http.HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(allowed_methods(request))
+    if "expect" in request.headers:
+        # Told no instead of to continue, a client may still send its body, or not: what follows cannot be understood.
+        headers["Connection"] = "close"
+    return headers
 
 
 def _particulars(request: Request, error: Exception) -> tuple[str, Sequence[Fault], dict[str, str]]:
@@ -191,6 +202,6 @@ class Incidents:
             if scope["type"] != "http" or started:
                 raise
             incident = uuid.uuid4()
-            logger.exception("incident %s: %s %s", incident, scope["method"], scope["path"])
+            logger.exception("incident %s: %s %s", incident, scope["method"], path_of(scope))
             detail = f"The incident is in the log as {incident}."
-            await problem_response(INTERNAL, scope["path"], detail)(scope, receive, send)
+            await problem_response(INTERNAL, path_of(scope), detail)(scope, receive, send)

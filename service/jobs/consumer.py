@@ -9,7 +9,7 @@ from uuid import UUID
 from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.connector import BaseConnector
 from procrastinate.exceptions import ConnectorException
-from procrastinate.jobs import DeleteJobCondition
+from procrastinate.jobs import DeleteJobCondition, Job, Notification
 from procrastinate.manager import JobManager, NotificationCallback
 from procrastinate.worker import Worker
 from psycopg import OperationalError
@@ -90,15 +90,24 @@ class QueueConsumer:
 
 
 class SteadyJobManager(JobManager):
-    """Keeps a job running while the database is away.
+    """Keeps a job running while the database is away, and overlooks none.
 
     Procrastinate itself stops the worker, and with it the job, at the first heartbeat or LISTEN that fails; and it goes
-    on without a word when another worker has pruned its row, after which it can fetch nothing.
+    on without a word when another worker has pruned its row, after which it can fetch nothing. A job that is inserted
+    while it fetches and finds none waits for its next poll, seconds later: it forgets the notice once it has fetched.
     """
 
     def __init__(self, connector: BaseConnector, pool: Pool) -> None:
         super().__init__(connector)
         self._pool = pool
+        self._notices = 0
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        while True:
+            before = self._notices
+            job = await super().fetch_job(queues, worker_id)
+            if job is not None or self._notices == before:
+                return job
 
     async def update_heartbeat(self, worker_id: int) -> None:
         try:
@@ -110,9 +119,13 @@ class SteadyJobManager(JobManager):
     async def listen_for_jobs(
         self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
     ) -> None:
+        async def count(*, channel: str, notification: Notification) -> None:
+            self._notices += 1
+            await on_notification(channel=channel, notification=notification)
+
         while True:
             with suppress(ConnectorException):
-                await super().listen_for_jobs(on_notification=on_notification, queues=queues)
+                await super().listen_for_jobs(on_notification=count, queues=queues)
             end_if_cancelled()
             await asyncio.sleep(_RETRY_SECONDS)
 

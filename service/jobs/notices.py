@@ -72,6 +72,7 @@ class FitNotices:
             while record and not is_final(record.status) and (left := deadline - time.monotonic()) > 0:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), min(left, _REREAD_SECONDS))
+                end_if_cancelled()
                 changed.clear()
                 with suppress(OperationalError):
                     record = await self._fits.get(fit_id)

@@ -20,6 +20,7 @@ from service.jobs.attempts import Attempt, Attempts
 from service.jobs.messages import PackedTrajectory, Solved
 from service.jobs.records import FitError
 from service.settings import Settings
+from tests.api.contract import watch
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -71,8 +72,9 @@ def app(services: Services) -> Any:
 
 @pytest.fixture(scope="module")
 def api(app: Any, run: Run[Any]) -> Iterator[httpx.Client]:
-    """A client of the application."""
-    with httpx.Client(transport=_Bridge(run, app), base_url="http://test") as client:
+    """A client of the application that holds every answer to the contract."""
+    hooks = {"response": [watch]}
+    with httpx.Client(transport=_Bridge(run, app), base_url="http://test", event_hooks=hooks) as client:
         yield client
 
 

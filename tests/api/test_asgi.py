@@ -85,7 +85,7 @@ def test_held_answers_are_given_when_it_stops(served: Served) -> None:
 
     posting = threading.Thread(target=post)
     posting.start()
-    while not httpx.get(served.url + "/v1/fits?label.held=yes").json()["fits"]:
+    while posting.is_alive() and not httpx.get(served.url + "/v1/fits?label.held=yes").json()["fits"]:
         time.sleep(0.01)
     started = time.monotonic()
     served.process.terminate()
@@ -124,6 +124,66 @@ def test_it_says_nothing_about_itself(served: Served) -> None:
     assert httpx.head(served.url + "/health/live").content == b""
     assert httpx.get(served.url + "/docs").status_code == 200
     assert httpx.get(served.url + "/openapi.json").json()["openapi"].startswith("3.1")
+
+
+def _talk(served: Served, *pieces: bytes) -> bytes:
+    """What comes back until the server hangs up, for bytes sent piece by piece."""
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.01)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
+WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n"
+
+
+def test_an_offer_of_another_protocol_is_ignored(served: Served) -> None:
+    body = json.dumps(BODY).encode()
+    head = b"POST /v1/fits HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    length = b"Content-Length: %d\r\n\r\n" % len(body)
+    last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    whole = head + H2C + length + body
+    chunked = head + H2C + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    for pieces in (
+        (whole, last),
+        (whole[:40], whole[40:140], whole[140:-5], whole[-5:] + last),
+        (whole + last,),
+        (chunked + last,),
+    ):
+        answers = _talk(served, *pieces)
+        assert answers.count(b"HTTP/1.1 202 Accepted") == 1, answers
+        assert answers.endswith(b'{"status":"live"}')
+    upgrading = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+    answers = _talk(served, (upgrading + WEBSOCKET + b"\r\n") * 1000 + last)
+    assert answers.count(b'{"status":"live"}') == 1001
+    served.process.terminate()
+    assert _end(served) == (0, "")
+
+
+NOT_HTTP = {
+    "nonsense": b"NONSENSE\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a tunnel": b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n",
+    "bytes in the path": b"GET /v1/cases/\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+    "two lengths": b"POST /v1/fits HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n{}",
+    "a bad chunk": b"POST /v1/fits HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+}
+
+
+def test_what_is_not_http_is_a_problem_and_no_news(served: Served) -> None:
+    for name, request in NOT_HTTP.items():
+        head, _, body = _talk(served, request).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n"), name
+        assert b"content-type: application/problem+json" in head
+        assert b"content-length: %d" % len(body) in head
+        assert json.loads(body)["code"] == "unreadable-request"
+    served.process.terminate()
+    assert _end(served) == (0, "")
 
 
 def test_without_a_database_it_says_so() -> None:

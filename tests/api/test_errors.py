@@ -88,6 +88,24 @@ def test_an_unknown_path_is_a_problem(api: httpx.Client) -> None:
         assert (answer.status_code, answer.headers["content-type"]) == (404, errors.MEDIA_TYPE)
 
 
+@pytest.mark.parametrize("path", ["/v1/cases/%00", "/v1/cases/a%20b%0Ac", "/v1/cases/a%2Fb", "/v1/cases/%FF"])
+def test_the_instance_is_the_path_as_it_was_sent(api: httpx.Client, path: str) -> None:
+    answer = api.get(path)
+    assert (answer.status_code, answer.json()["instance"]) == (404, path)
+
+
+def test_a_long_path_is_not_repeated_at_length(api: httpx.Client) -> None:
+    answer = api.get("/v1/cases/" + "a" * 50_000)
+    assert answer.status_code == 404
+    assert len(answer.content) < 2000
+
+
+def test_whoever_waits_to_be_asked_for_a_body_and_is_not_is_let_go(api: httpx.Client) -> None:
+    headers = {"expect": "100-continue", "content-type": "text/plain"}
+    answer = api.post("/v1/fits", content=b"{}", headers=headers)
+    assert (answer.status_code, answer.headers["connection"]) == (415, "close")
+
+
 def test_a_fault_of_ours_is_an_incident(
     api: httpx.Client, services: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -99,6 +117,7 @@ def test_a_fault_of_ours_is_an_incident(
         answer = api.get("/v1/fits")
     assert (answer.status_code, answer.headers["content-type"]) == (500, errors.MEDIA_TYPE)
     assert "hunter2" not in answer.text
+    assert answer.json()["instance"] == "/v1/fits"
     problem = answer.json()
     assert problem["code"] == "internal"
     incident = problem["detail"].removesuffix(".").rsplit(" ", 1)[1]
@@ -119,7 +138,7 @@ def test_an_accepted_fit_is_told_so_even_if_the_database_goes_away(
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
 
 
-def test_a_database_that_is_away_is_said_to_be(run: Callable[[Any], Any]) -> None:
+def test_a_database_that_is_away_is_said_to_be(run: Callable[[Any], Any], caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> list[httpx.Response]:
         settings = Settings(database_url="postgresql://127.0.0.1:1/nothing")
         async with open_services(settings) as away:
@@ -127,10 +146,15 @@ def test_a_database_that_is_away_is_said_to_be(run: Callable[[Any], Any]) -> Non
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
                 return [await client.get(path, timeout=20) for path in ("/v1/fits", "/health/ready", "/health/live")]
 
-    fits, ready, live = run(scenario())
+    with caplog.at_level(logging.INFO):
+        fits, ready, live = run(scenario())
     assert (fits.status_code, fits.json()["code"]) == (503, "database-unavailable")
     assert (ready.status_code, ready.json()["code"]) == (503, "not-ready")
     assert "database" in ready.json()["detail"]
     assert fits.headers["retry-after"]
     assert ready.headers["retry-after"]
     assert live.status_code == 200
+    # Once for the request that could not be answered; the question whether we are ready has been.
+    [told] = [record for record in caplog.records if record.name.startswith("service.api")]
+    assert "/v1/fits" in told.getMessage()
+    [told] = [record for record in caplog.records if record.name == "service.jobs.notices"]

@@ -1,6 +1,7 @@
 """The OpenAPI document: committed, valid, and in the form that generated clients are good with."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
+
+from service.api.columns import FIELDS
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "openapi" / "openapi.json"
@@ -129,7 +132,83 @@ def test_requests_name_every_field_and_no_others(document: dict[str, Any]) -> No
     assert request["required"] == ["data"]
 
 
+def test_requests_can_be_told_apart_by_what_is_required(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for union in ("Solver", "Optimizer", "Start"):
+        for reference in schemas[union]["discriminator"]["mapping"].values():
+            assert "kind" in schemas[reference.rpartition("/")[2]]["required"]
+
+
+def test_what_depends_on_other_options_has_no_default(document: dict[str, Any]) -> None:
+    # Generated clients send defaults: with max_steps, 100 epochs would not be what was asked for.
+    epochs = document["components"]["schemas"]["Descent"]["properties"]["epochs"]
+    assert "default" not in epochs
+    assert "100" in epochs["description"]
+
+
+def test_integers_have_bounds_that_64_bits_hold(document: dict[str, Any]) -> None:
+    integers = [part for part in _objects(document) if part.get("type") == "integer"]
+    bounds = [part[name] for part in integers for name in ("minimum", "maximum") if name in part]
+    assert 2**63 - 1 in bounds
+    assert {type(bound) for bound in bounds} == {int}
+    assert max(bounds) < 2**63
+
+
+def test_nothing_is_always_null_or_of_patterned_names(document: dict[str, Any]) -> None:
+    # The first becomes a type that nothing can be assigned to, the second one that everything can.
+    assert not [part for part in _objects(document) if "patternProperties" in part]
+    for schema in document["components"]["schemas"].values():
+        assert {"type": "null"} not in [{"type": part.get("type")} for part in schema.get("properties", {}).values()]
+    labels = document["components"]["schemas"]["FitRequest"]["properties"]["labels"]
+    assert labels["additionalProperties"]["type"] == "string"
+    assert labels["propertyNames"]["pattern"].startswith("^[A-Za-z0-9]")
+
+
+def test_parameters_are_what_urls_and_headers_can_hold(document: dict[str, Any]) -> None:
+    parameters = [part for _, operation in _operations(document) for part in operation.get("parameters", ())]
+    assert len(parameters) > 10
+    for parameter in parameters:
+        assert parameter["name"].lower() not in ("accept", "content-type", "authorization")
+        assert parameter["schema"]["type"] in ("string", "integer", "number", "object"), parameter["name"]
+        assert parameter["in"] != "header" or parameter["schema"]["type"] == "string"
+
+
+def test_the_fields_of_a_trajectory_are_spelled_out(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/fits/{fit_id}/trajectory"]["get"]
+    [fields] = [part["schema"] for part in operation["parameters"] if part["name"] == "fields"]
+    assert re.search(fields["pattern"], ",".join(FIELDS))
+    for wrong in ("", "step,", "step,los", "steps"):
+        assert not re.search(fields["pattern"], wrong)
+
+
+def test_a_case_holds_a_body_that_clients_can_send(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert schemas["CaseRequest"]["properties"]["body"]["$ref"] == "#/components/schemas/FitRequest"
+    assert schemas["Expectation"]["properties"]["source"]["enum"] == ["published", "computed"]
+
+
+HEADERS = {
+    ("post /v1/fits", "201"): {"Location", "Preference-Applied"},
+    ("post /v1/fits", "202"): {"Location", "Preference-Applied", "Retry-After"},
+    ("post /v1/fits", "503"): {"Retry-After"},
+    ("get /v1/fits/{fit_id}", "200"): {"ETag", "Cache-Control", "Retry-After"},
+    ("get /v1/fits/{fit_id}", "304"): {"ETag", "Cache-Control"},
+    ("get /v1/fits/{fit_id}/trajectory", "200"): {"Vary"},
+    ("get /v1/fits/{fit_id}/trajectory", "409"): {"Retry-After"},
+    ("get /health/ready", "503"): {"Retry-After"},
+    ("get /v1/cases", "405"): {"Allow"},
+}
+
+
+@pytest.mark.parametrize(("name", "status"), HEADERS)
+def test_headers_are_declared(document: dict[str, Any], name: str, status: str) -> None:
+    declared = dict(_operations(document))[name]["responses"][status]["headers"]
+    assert declared.keys() == HEADERS[name, status]
+    assert all(header["description"].endswith(".") for header in declared.values())
+
+
 def test_labels_can_be_asked_for(document: dict[str, Any]) -> None:
     parameters = {item["name"]: item for item in document["paths"]["/v1/fits"]["get"]["parameters"]}
     assert parameters.keys() == {"status", "page_size", "page_token", "labels"}
     assert parameters["labels"]["explode"] is True
+    assert re.search(parameters["labels"]["schema"]["propertyNames"]["pattern"], "label.team/a")

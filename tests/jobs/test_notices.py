@@ -93,6 +93,22 @@ async def test_nobody_is_remembered_who_no_longer_waits(services: Services, subm
     assert vars(services.notices)["_waiting"] == {}
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_whoever_stops_waiting_just_when_the_fit_changes_is_let_go(
+    services: Services, submit: Submit, turns: int
+) -> None:
+    record = await submit()
+    waiting = asyncio.create_task(services.notices.wait(record.id, LONG))
+    await asyncio.sleep(0.1)
+    [changed] = vars(services.notices)["_waiting"][record.id]
+    changed.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    waiting.cancel()
+    done, _ = await asyncio.wait([waiting], timeout=5)
+    assert done == {waiting}
+
+
 class _Watched(FitStore):
     """Tells when a fit has been read for the first time."""
 

@@ -1,4 +1,4 @@
-"""What the routes' declarations share: the errors each may answer with."""
+"""What the routes' declarations share: the errors each may answer with, and the headers of answers."""
 
 from typing import Any
 
@@ -19,8 +19,35 @@ _MEANINGS = {
 _ALWAYS = (405, 422, 500)
 _WITH_BODY = (400, 413, 415)
 
+_HEADERS = {
+    "Accept": "The type of body that is read, where the type was wrong.",
+    "Accept-Encoding": "The encoding of bodies that is read, where the encoding was wrong.",
+    "Allow": "All methods of this path.",
+    "Cache-Control": "Ask again before using what was kept.",
+    "ETag": "Changes whenever the answer does; for If-None-Match.",
+    "Location": "The fit's path.",
+    "Preference-Applied": "What was made of `Prefer`; left out where that was not understood.",
+    "Retry-After": "Seconds to wait before asking again; left out where the answer is final.",
+    "Vary": "The request's header that the answer depends on.",
+}
+_OF_PROBLEMS = {405: ("Allow",), 409: ("Retry-After",), 415: ("Accept", "Accept-Encoding"), 503: ("Retry-After",)}
+
 
 def problems(*statuses: int, body: bool = False) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: those given, and those every route has."""
     every = sorted({*statuses, *_ALWAYS, *(_WITH_BODY if body else ())})
-    return {status: {"model": Problem, "description": _MEANINGS[status]} for status in every}
+    return {
+        status: {"model": Problem, "description": _MEANINGS[status], **headers(*_OF_PROBLEMS.get(status, ()))}
+        for status in every
+    }
+
+
+def headers(*names: str) -> dict[str, Any]:
+    """The part of a response's declaration that names its headers."""
+    if not names:
+        return {}
+    return {"headers": {name: {"description": _HEADERS[name], "schema": {"type": _type(name)}} for name in names}}
+
+
+def _type(header: str) -> str:
+    return "integer" if header == "Retry-After" else "string"

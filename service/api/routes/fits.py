@@ -25,9 +25,9 @@ from service.api.page_tokens import position_of, token_after
 from service.api.preferences import preference
 from service.api.reading import ContractRoute
 from service.api.refusals import invalid_parameter
-from service.api.routes.documented import problems
+from service.api.routes.documented import headers, problems
 from service.api.schemas.fit import Fit, FitPage, FitStatus
-from service.api.schemas.request import FitRequest, Labels
+from service.api.schemas.request import LABEL_KEY, LABEL_VALUE, FitRequest, Labels
 from service.api.waiting import hold
 from service.jobs.records import FitRecord
 
@@ -62,10 +62,14 @@ _LABEL_PARAMETER = {
     "name": "labels",
     "in": "query",
     "required": False,
-    "description": "One `label.<key>=<value>` for each label the fits must have.",
+    "description": "Labels the fits must have: `label.<key>=<value>`, once a label.",
     "style": "form",
     "explode": True,
-    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    "schema": {
+        "type": "object",
+        "propertyNames": {"pattern": "^label\\." + LABEL_KEY.removeprefix("^")},
+        "additionalProperties": {"type": "string", "pattern": LABEL_VALUE},
+    },
 }
 
 
@@ -74,7 +78,12 @@ _LABEL_PARAMETER = {
     response_model=Fit,
     status_code=201,
     response_description="The fit is finished.",
-    responses=problems(503, body=True) | {202: {"model": Fit, "description": "The fit is on its way."}},
+    responses=problems(503, body=True)
+    | {
+        201: headers("Location", "Preference-Applied"),
+        202: {"model": Fit, "description": "The fit is on its way."}
+        | headers("Location", "Preference-Applied", "Retry-After"),
+    },
 )
 async def create_fit(
     body: FitRequest,
@@ -92,14 +101,20 @@ async def create_fit(
         # The fit is accepted: that is what the client must hear, even if the database is gone by now.
         with suppress(psycopg.OperationalError):
             record = await hold(request, record.id, wanted.seconds) or record
-    headers = {"Location": fit_path(record.id)}
+    sent = {"Location": fit_path(record.id)}
     if wanted.applied is not None:
-        headers["Preference-Applied"] = wanted.applied
+        sent["Preference-Applied"] = wanted.applied
     status = 201 if is_finished(record) else 202
-    return await _fit_response(record, services, status, headers)
+    return await _fit_response(record, services, status, sent)
 
 
-@router.get(FITS, response_model=FitPage, responses=problems(503), openapi_extra={"parameters": [_LABEL_PARAMETER]})
+@router.get(
+    FITS,
+    response_model=FitPage,
+    response_description="A page of fits.",
+    responses=problems(503),
+    openapi_extra={"parameters": [_LABEL_PARAMETER]},
+)
 async def list_fits(query: Annotated[PageQuery, Query()], services: Services) -> Response:
     """List fits, newest first."""
     records = await services.fits.page(
@@ -116,7 +131,12 @@ async def list_fits(query: Annotated[PageQuery, Query()], services: Services) ->
 @router.get(
     FITS + "/{fit_id}",
     response_model=Fit,
-    responses=problems(404, 503) | {304: {"description": "It has not changed."}},
+    response_description="The fit.",
+    responses=problems(404, 503)
+    | {
+        200: headers("ETag", "Cache-Control", "Retry-After"),
+        304: {"description": "It has not changed."} | headers("ETag", "Cache-Control"),
+    },
 )
 async def get_fit(
     fit_id: UUID,
@@ -128,16 +148,16 @@ async def get_fit(
     """Return a fit, at once or when it is finished."""
     seconds = min(query.wait, services.settings.max_wait_seconds)
     record = found(await hold(request, fit_id, seconds), fit_id)
-    headers = {"ETag": entity_tag(record), "Cache-Control": "no-cache"}
-    if _matches(if_none_match, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    return await _fit_response(record, services, 200, headers)
+    sent = {"ETag": entity_tag(record), "Cache-Control": "no-cache"}
+    if _matches(if_none_match, sent["ETag"]):
+        return Response(status_code=304, headers=sent)
+    return await _fit_response(record, services, 200, sent)
 
 
-async def _fit_response(record: FitRecord, services: Backing, status: int, headers: dict[str, str]) -> Response:
+async def _fit_response(record: FitRecord, services: Backing, status: int, sent: dict[str, str]) -> Response:
     if not is_finished(record):
-        headers |= RETRY_AFTER
-    return json_response(await fit_in_full(record, services.fits), status, headers)
+        sent |= RETRY_AFTER
+    return json_response(await fit_in_full(record, services.fits), status, sent)
 
 
 def _matches(if_none_match: str | None, tag: str) -> bool:

@@ -18,13 +18,13 @@ _PATIENCE_SECONDS = 2.0
 router = APIRouter(route_class=ContractRoute, tags=["health"], generate_unique_id_function=lambda route: route.name)
 
 
-@router.get("/health/live", responses=problems())
+@router.get("/health/live", response_description="The process serves.", responses=problems())
 async def live() -> Live:
     """Answer as soon as the process serves."""
     return Live(status="live")
 
 
-@router.get("/health/ready", responses=problems(503))
+@router.get("/health/ready", response_description="Fits are accepted, and a worker listens.", responses=problems(503))
 async def ready(services: Annotated[Backing, Depends(backing_of)]) -> Ready:
     """Answer 200 once fits are accepted and a worker listens, else 503 with the reason."""
     try:

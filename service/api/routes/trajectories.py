@@ -1,7 +1,7 @@
 """What a descent wrote down, in part or whole, in the format the client likes best."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Response
@@ -17,12 +17,19 @@ from service.api.columns import Field as ColumnField
 from service.api.negotiation import choose
 from service.api.reading import ContractRoute
 from service.api.refusals import NotFinished, NotFound, invalid_parameter
-from service.api.routes.documented import problems
+from service.api.routes.documented import headers, problems
 from service.api.schemas.bodies import LARGEST_INT64
 from service.api.schemas.trajectory import Trajectory
 from service.jobs.records import FitRecord
 
 router = APIRouter(route_class=ContractRoute, tags=["fits"], generate_unique_id_function=lambda route: route.name)
+
+
+_ANY_FIELD = f"({'|'.join(FIELDS)})"
+
+
+def _in_a_list(schema: dict[str, Any]) -> None:
+    schema["pattern"] = f"^{_ANY_FIELD}(,{_ANY_FIELD})*$"
 
 
 class TrajectoryQuery(BaseModel):
@@ -34,7 +41,10 @@ class TrajectoryQuery(BaseModel):
         int | None,
         Field(ge=2, le=LARGEST_INT64, description="Rows; more are thinned evenly, first and last kept."),
     ] = None
-    fields: Annotated[str | None, Field(description=f"Separated by commas, of: {', '.join(FIELDS)}.")] = None
+    fields: Annotated[
+        str | None,
+        Field(description=f"Separated by commas, of: {', '.join(FIELDS)}.", json_schema_extra=_in_a_list),
+    ] = None
     units: Annotated[Units, Field(description="The user's, or those descent ran in.")] = "original"
 
 
@@ -50,13 +60,15 @@ _TRAJECTORY_FORMATS = {
 @router.get(
     FITS + "/{fit_id}/trajectory",
     response_model=Trajectory,
-    responses=problems(404, 406, 409, 503) | {200: {"content": _TRAJECTORY_FORMATS}},
+    response_description="The rows and columns that were asked for.",
+    responses=problems(404, 406, 409, 503) | {200: {"content": _TRAJECTORY_FORMATS} | headers("Vary")},
 )
 async def get_trajectory(
     fit_id: UUID,
     query: Annotated[TrajectoryQuery, Query()],
     services: Annotated[Backing, Depends(backing_of)],
-    accept: Annotated[str | None, Header(description="One of the media types on offer.")] = None,
+    # OpenAPI has no such parameter: the media types stand with the answer.
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """Return what a descent wrote down: columns as JSON or CSV, rows as NDJSON, or Parquet or Arrow."""
     media_type = choose(accept, formats.OFFERED)
@@ -90,11 +102,11 @@ def _field(name: str) -> ColumnField:
 
 
 async def _table_response(record: FitRecord, table: Table, selection: Selection, media_type: str) -> Response:
-    headers = {"Vary": "Accept"}
+    sent = {"Vary": "Accept"}
     if media_type != formats.JSON:
-        return StreamingResponse(formats.WRITERS[media_type](table), 200, headers, media_type)
+        return StreamingResponse(formats.WRITERS[media_type](table), 200, sent, media_type)
     body = await asyncio.to_thread(_as_json, record, table, selection.units)
-    return Response(body, 200, headers, media_type)
+    return Response(body, 200, sent, media_type)
 
 
 def _as_json(record: FitRecord, table: Table, units: Units) -> bytes:

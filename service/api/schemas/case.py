@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service.api.schemas.bodies import ResponsePart
+from service.api.schemas.request import FitRequest
 
 
 class Expectation(ResponsePart):
@@ -16,13 +17,16 @@ class Expectation(ResponsePart):
     value: float
     tolerance: float = Field(description="How far off it may be.")
     kind: Literal["absolute", "relative"] = Field(description="What the tolerance is measured in.")
+    source: Literal["published", "computed"] = Field(
+        description="Whether the number stood in the question or its answers, or was computed from the recipe."
+    )
 
 
 class CaseRequest(ResponsePart):
     """A body for POST /v1/fits, ready to be sent, and what comes out of it."""
 
     title: str
-    body: dict[str, Any]
+    body: FitRequest = Field(description="Only what is not a default.")
     expected: list[Expectation]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, JsonValue, Tag
+from pydantic import ConfigDict, Discriminator, Field, JsonValue, Tag, WithJsonSchema
 from typing_extensions import TypeAliasType
 
 from service.api.schemas.bodies import ColumnNames, Count, RequestPart, tag
@@ -35,11 +35,18 @@ class ModelOptions(RequestPart):
 
     features: Annotated[ColumnNames | None, Field(description="All columns that are not targets, if left out.")] = None
     targets: Annotated[
-        ColumnNames | None, Field(description="y, or y1, y2, .. where such columns exist, if left out.")
+        # The core refuses an empty list in words that help more.
+        Annotated[ColumnNames, Field(json_schema_extra={"minItems": 1})] | None,
+        Field(description="y, or y1, y2, .. where such columns exist, if left out."),
     ] = None
     intercept: bool = True
     degree: Annotated[int, Field(ge=1, le=1, description="Highest power of each feature; 1 for now.")] = 1
-    weights: Annotated[None, Field(description="null for now: all rows count alike.")] = None
+    weights: Annotated[
+        None,
+        # Of a field that is always null, some generators make a type that nothing can be assigned to.
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        Field(description="null for now: all rows count alike."),
+    ] = None
 
 
 class ScalingOptions(RequestPart):

@@ -140,7 +140,9 @@ class Descent(RequestPart):
     epochs: Annotated[
         Count,
         Field(
-            description="Passes over all rows. Left out where max_steps is given, it is as many as those steps need."
+            description="Passes over all rows: 100 if left out, or as many as max_steps needs where that is given.",
+            # A client that knew of a default would send it, and so leave nothing out.
+            json_schema_extra=lambda schema: schema.pop("default"),
         ),
     ] = 100
     max_steps: Annotated[Count | None, Field(description="Weight updates, if that is fewer than the epochs hold.")] = (
