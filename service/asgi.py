@@ -5,7 +5,6 @@ Without descriptors it listens on PLUMBLINE_HOST and PLUMBLINE_PORT and lives un
 
 import argparse
 import asyncio
-import logging
 import signal
 import socket
 import sys
@@ -15,13 +14,13 @@ from contextlib import contextmanager, suppress
 import uvicorn
 import uvloop
 from fastapi import FastAPI
-from pydantic import ValidationError
 
 from service import lifeline
 from service.api.app import create_app
 from service.api.protocol import OneProtocol
 from service.bootstrap import open_services
-from service.settings import Settings, explain
+from service.process import begin
+from service.settings import Settings
 
 _BACKLOG = 2048
 
@@ -95,15 +94,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; 0 for that, 2 for settings it cannot serve with."""
+    """Serve until told to stop; 0 for that. Settings it cannot serve with end the process with 2."""
     options = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("procrastinate").setLevel(logging.WARNING)
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        print(explain(error), file=sys.stderr)
-        return 2
+    settings = begin()
     listener = None if options.listen_fd is None else socket.socket(fileno=options.listen_fd)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, listener, options.lifeline_fd))

@@ -13,11 +13,11 @@ from contextlib import suppress
 
 from procrastinate.exceptions import ConnectorException
 from psycopg import OperationalError
-from pydantic import ValidationError
 
 from service import lifeline
 from service.bootstrap import DatabaseNotNamed, WorkerParts, open_worker
-from service.settings import Settings, explain
+from service.process import UNUSABLE_SETTINGS, begin
+from service.settings import Settings
 
 _SWEEP_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
@@ -28,18 +28,12 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Work until told to stop, and return 0; 2 for settings that it cannot work with."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("procrastinate").setLevel(logging.WARNING)
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        print(explain(error), file=sys.stderr)
-        return 2
+    settings = begin()
     try:
         asyncio.run(work_until_stopped(settings, arguments.lifeline_fd))
     except DatabaseNotNamed as error:
         print(error, file=sys.stderr)
-        return 2
+        return UNUSABLE_SETTINGS
     return 0
 
 

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api import errors
 from service.api.backing import Backing
 from service.api.document import describe
-from service.api.routes import cases, fits, health, trajectories
+from service.api.routes import cases, fits, health, pages, trajectories
 
 TITLE = "Plumbline"
 DESCRIPTION = """Linear models fitted over HTTP by gradient descent, each answer beside the exact one.
@@ -31,7 +31,12 @@ def create_app(backing: Backing | None, closing: asyncio.Event | None = None) ->
         title=TITLE,
         version="1",
         description=DESCRIPTION,
-        routes=[route for room in (fits, trajectories, cases, health) for route in room.router.routes],
+        routes=[
+            *(route for room in (fits, trajectories, cases, health, pages) for route in room.router.routes),
+            pages.assets(),
+        ],
+        docs_url=None,
+        redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )

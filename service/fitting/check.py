@@ -53,7 +53,7 @@ def _check_descent(descent: Descent, model: Model, recording: Recording, rows: i
     plan = plan_batches(descent, rows)
     if plan.total_steps > MOST_STEPS:
         raise InvalidProblem(
-            ("solver", "epochs"),
+            ("solver", "epochs" if descent.max_steps is None else "max_steps"),
             f"{plan.total_steps} steps cannot be counted.",
             f"at most {MOST_STEPS} steps in all",
         )

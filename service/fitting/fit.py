@@ -49,7 +49,7 @@ def _exact_report(problem: Problem, solution: LeastSquares) -> Report:
     loss = account.loss_at_optimum(problem, solution)
     scaled = problem.units.to_scaled(solution.parameters)
     return Report(
-        outcome=Outcome("exact", message("exact", problem, solution), steps=0, epochs=0),
+        outcome=Outcome("exact", message("exact", problem, solution, loss), steps=0, epochs=0),
         engine="least_squares",
         coefficients=compare(problem.model, solution.parameters, scaled, solution),
         loss=LossReport(initial=None, final=loss, reference=loss, excess=0.0),
@@ -92,7 +92,7 @@ def _descent_report(
     return Report(
         outcome=Outcome(
             run.ending,
-            message(run.ending, problem, optimum.original),
+            message(run.ending, problem, optimum.original, float(losses[-1])),
             steps=run.state.step,
             epochs=run.state.step // plan.steps_per_epoch,
         ),

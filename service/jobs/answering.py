@@ -31,17 +31,21 @@ _WARMING_FITS = tuple(Order(FitTask(_MODEL, Descent(dtype=dtype, epochs=1)), _DA
 def serve(connection: Connection) -> NoReturn:
     """Say `Ready`, then answer one order after the other; the process ends when the other side is gone.
 
-    The rest of warming up comes after `Ready`: it takes seconds on a machine's first start, and no longer for the order
-    that waits for it than if that order had to do it itself.
+    The rest of warming up goes on beside the orders: on a machine's first start it takes seconds, and only an order
+    that needs what is being compiled waits for it.
     """
     orders: SimpleQueue[Order] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, orders), name="orders", daemon=True).start()
     answer(_FIRST_FIT, lambda _: None)
     connection.send(Ready())
-    for order in _WARMING_FITS:
-        answer(order, lambda _: None)
+    threading.Thread(target=_warm, name="warming", daemon=True).start()
     while True:
         connection.send(answer(orders.get(), connection.send))
+
+
+def _warm() -> None:
+    for order in _WARMING_FITS:
+        answer(order, lambda _: None)
 
 
 def answer(order: Order, tell: Callable[[Progress], None]) -> Answer:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -122,7 +124,13 @@ def test_it_says_nothing_about_itself(served: Served) -> None:
     answer = httpx.get(served.url + "/health/live")
     assert "server" not in answer.headers
     assert httpx.head(served.url + "/health/live").content == b""
-    assert httpx.get(served.url + "/docs").status_code == 200
+    page = httpx.get(served.url + "/docs")
+    assert page.status_code == 200
+    addresses = re.findall(r"(?:src|href)=\"([^\"]+)\"", page.text)
+    assert len(addresses) == 3
+    for address in addresses:
+        assert httpx.get(urljoin(served.url, address)).status_code == 200, "nothing is fetched from elsewhere"
+        assert urljoin(served.url, address).startswith(served.url)
     assert httpx.get(served.url + "/openapi.json").json()["openapi"].startswith("3.1")
 
 

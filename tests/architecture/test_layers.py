@@ -18,7 +18,7 @@ ROOMS = ("fitting", "database", "datasets", "jobs", "api", "bootstrap", "entry")
 #: Known everywhere above the core: what the process was told, and whether its parent still lives.
 SHARED = {"settings", "lifeline"}
 BELONGS = {"supervision": "entry", "supervisor": "entry", "cli": "entry", "asgi": "entry", "worker": "entry"}
-BELONGS |= {"demo": "entry", "launch": "entry", "__main__": "entry"}
+BELONGS |= {"demo": "entry", "process": "entry", "launch": "entry", "__main__": "entry"}
 #: What each room must not know of, whoever else does.
 FORBIDDEN = {
     "fitting": {

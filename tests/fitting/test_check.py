@@ -38,6 +38,7 @@ def _task(start: Start) -> FitTask:
             ("solver", "start", "intercept"),
         ),
         (FitTask(MODEL, Descent(epochs=10**12, batch_size=1)), ("solver", "epochs")),
+        (FitTask(MODEL, Descent(epochs=10**13, max_steps=2 * 10**12)), ("solver", "max_steps")),
         (
             FitTask(
                 Model(tuple(f"x{j}" for j in range(999)), ("y",)),

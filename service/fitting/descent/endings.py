@@ -1,5 +1,7 @@
 """How a fit ended, in one or two plain sentences."""
 
+import numpy as np
+
 from service.fitting.outcome import OutcomeKind
 from service.fitting.problem import Problem
 from service.fitting.reference.least_squares import LeastSquares
@@ -11,18 +13,19 @@ _MESSAGES: dict[OutcomeKind, str] = {
     "time_limit": "The time limit was reached before all requested steps were taken.",
     "diverged": (
         "The next step's batch loss or parameters were not finite: the learning rate is too large, or the numbers are "
-        "too large for the precision. The trajectory ends at the last finite step; a loss too large for float64 there "
-        "is null."
+        "too large for the precision. The trajectory ends at the last finite step."
     ),
 }
 
 
-def message(kind: OutcomeKind, problem: Problem, reference: LeastSquares) -> str:
-    """The ending in words, with what is missing to a unique answer where the rank is short."""
+def message(kind: OutcomeKind, problem: Problem, reference: LeastSquares, loss: float) -> str:
+    """The ending in words, with what is missing to a unique answer, or to numbers that can be said."""
     text = _MESSAGES[kind]
-    if reference.is_full_rank:
-        return text
-    return (
-        f"{text} The data determine {reference.rank} of {len(problem.model.terms)} directions: "
-        "the reference is the solution of least norm among many."
-    )
+    if not reference.is_full_rank:
+        text += (
+            f" The data determine {reference.rank} of {len(problem.model.terms)} directions: "
+            "the reference is the solution of least norm among many."
+        )
+    if not np.isfinite(loss):
+        text += " Numbers too large for float64, the final loss among them, are null."
+    return text

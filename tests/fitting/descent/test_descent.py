@@ -283,4 +283,5 @@ def test_numbers_of_any_size_are_answered_without_a_word_on_the_console(
     problem = Problem(dataset, resolve_model(dataset.names, None, None, intercept=True), scaling)
     report = solve(problem, solver).report
     assert all(np.isfinite(coefficient.reference) for coefficient in report.coefficients)
+    assert ("null" in report.outcome.message) == (not np.isfinite(report.loss.final))
     assert capfd.readouterr() == ("", "")
