@@ -19,13 +19,13 @@ PATIENCE_SECONDS = 60
 def main() -> int:
     """Run the demonstration; 0 where every number agrees, else 1."""
     with launched() as service:
-        off = sum(_show(service.address, name) for name in case_names())
+        off = sum(show(service.address, name) for name in case_names())
     print("\n* not in the question or its answers: computed independently, in double precision, from the recipe.")
     print(f"{'Every number agrees.' if off == 0 else f'{off} numbers are off.'}")
     return 1 if off else 0
 
 
-def _show(address: str, name: str) -> int:
+def show(address: str, name: str) -> int:
     """Print one case; how many numbers are off."""
     found = case(name)
     if found is None:

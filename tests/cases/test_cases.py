@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.datasets.cases import CaseRequest, case, case_names
-from service.demo import BACKENDS, answer_of, backends
+from service.datasets.cases import CaseRequest, Expectation, case, case_names
+from service.demo import BACKENDS, answer_of, backends, show
 from service.launch import launched
 
 REQUESTS = [
@@ -95,3 +95,17 @@ def test_what_the_sample_spans_is_identified(address: str) -> None:
     identified = {c["term"]: c["identified"] for c in fit["result"]["coefficients"]}
     assert identified == {"(intercept)": False, "x1": True, "x2": False}
     assert fit["result"]["coefficients"][1]["estimate"] == pytest.approx(4.0, rel=1e-14)
+
+
+def test_the_demonstration_says_what_agrees_and_counts_what_is_off(
+    address: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert show(address, "every-iteration") == 0
+    said = capsys.readouterr().out
+    assert "402.985" in said
+    assert "OFF" not in said
+    monkeypatch.setattr(Expectation, "error", lambda *_: 1.0)
+    assert show(address, "every-iteration") == 2 * sum(
+        len(request.expected) for request in getattr(case("every-iteration"), "requests", ())
+    )
+    assert "agrees" not in capsys.readouterr().out

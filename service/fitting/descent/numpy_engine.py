@@ -4,16 +4,19 @@ Products are taken in the working precision and summed in float64, so float32 de
 weights, data and residuals but not in their sums.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numba.extending import overload
 
-from service.fitting.arrays import IntArray
+from service.fitting.arrays import BoolArray, FloatArray, IntArray, WorkingArray
 from service.fitting.descent import update_rules
 from service.fitting.descent.elementary import sqrt
 from service.fitting.descent.engine import Arena, Block, Rows, State, no_rows
 
 
+# Numba wants the signatures of both to be alike, and a lambda has no annotations.
 @overload(sqrt)
 def _sqrt(x):  # type: ignore[no-untyped-def]  # noqa: ARG001
     return lambda x: np.sqrt(x)
@@ -25,14 +28,25 @@ _SGD = update_rules.RULES.index(update_rules.sgd)
 
 
 @njit(cache=True)
-def _update(code, w, g, a, b, c, rate, options, flags):  # type: ignore[no-untyped-def]
+def _update(
+    code: int, w: Any, g: Any, a: Any, b: Any, c: Any, rate: Any, options: WorkingArray, flags: BoolArray
+) -> Any:
     if code == _SGD:
         return _sgd(w, g, a, b, c, rate, options, flags)
     return _rmsprop(w, g, a, b, c, rate, options, flags)
 
 
 @njit(cache=True)
-def _gradient(design, targets, rows, first, last, w, gradient, squares):  # type: ignore[no-untyped-def]
+def _gradient(
+    design: WorkingArray,
+    targets: WorkingArray,
+    rows: IntArray,
+    first: int,
+    last: int,
+    w: WorkingArray,
+    gradient: FloatArray,
+    squares: FloatArray,
+) -> None:
     """Sums over rows[first:last] (or first:last) of a_i (a_i'w - y_i) and of the squared residual, (m, q) and (q,)."""
     m, q = w.shape
     gradient[:] = 0.0
@@ -50,7 +64,18 @@ def _gradient(design, targets, rows, first, last, w, gradient, squares):  # type
 
 
 @njit(cache=True)
-def _step(code, w, gradient, factor, slots, rate, options, flags, new_w, new_slots):  # type: ignore[no-untyped-def]
+def _step(
+    code: int,
+    w: WorkingArray,
+    gradient: FloatArray,
+    factor: float,
+    slots: WorkingArray,
+    rate: Any,
+    options: WorkingArray,
+    flags: BoolArray,
+    new_w: WorkingArray,
+    new_slots: WorkingArray,
+) -> bool:
     """One update of every parameter into `new_w` and `new_slots`; whether all of it is finite."""
     m, q = w.shape
     finite = True
@@ -67,13 +92,28 @@ def _step(code, w, gradient, factor, slots, rate, options, flags, new_w, new_slo
 
 
 @njit(cache=True)
-def _run(  # type: ignore[no-untyped-def]
-    design, targets, batch_size, per_epoch, mean,
-    code, rate, options, flags,
-    first_step, count, orders, recorded,
-    w, slots, batch_squares, epoch_squares,
-    kept_w, kept_batch, kept_epoch,
-):  # fmt: skip
+def _run(
+    design: WorkingArray,
+    targets: WorkingArray,
+    batch_size: int,
+    per_epoch: int,
+    mean: bool,
+    code: int,
+    rate: Any,
+    options: WorkingArray,
+    flags: BoolArray,
+    first_step: int,
+    count: int,
+    orders: IntArray,
+    recorded: IntArray,
+    w: WorkingArray,
+    slots: WorkingArray,
+    batch_squares: FloatArray,
+    epoch_squares: FloatArray,
+    kept_w: WorkingArray,
+    kept_batch: FloatArray,
+    kept_epoch: FloatArray,
+) -> tuple[int, int]:
     """Take steps in place; returns how many were taken and how many rows were recorded."""
     n, q = targets.shape
     gradient, squares = np.empty(w.shape), np.empty(q)
