@@ -12,8 +12,14 @@ import pytest
 
 from service.database.bundled import BundledPostgres
 from service.database.migrate import migrate
+from service.jobs.numba_cache import VARIABLE, sources_digest
 
 _TEMPLATE = "migrated"
+
+# Compiled once for all tests and all processes they start, anew for each state of the sources: on its own, Numba
+# would not notice a change in a module that a compiled function calls. It reads this when it is first imported.
+_COMPILED = Path(__file__).parent.parent / ".pytest_cache" / "numba" / sources_digest()
+os.environ.setdefault(VARIABLE, str(_COMPILED))
 
 
 def _new_reachable_folder() -> Path:

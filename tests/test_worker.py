@@ -47,17 +47,11 @@ async def services(database_url: str) -> AsyncIterator[Services]:
         yield parts
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compiled once for all workers of this module."""
-    return tmp_path_factory.mktemp("numba")
-
-
 @pytest.fixture
-def environment(database_url: str, tmp_path: Path, compiled: Path) -> Mapping[str, str]:
+def environment(database_url: str, tmp_path: Path) -> Mapping[str, str]:
     values = {"DATABASE_URL": database_url, "DATA_DIR": str(tmp_path), "GRACE_SECONDS": "0.1"}
     ours = {f"PLUMBLINE_{name}": value for name, value in values.items()}
-    return {**os.environ, **ours, "NUMBA_CACHE_DIR": str(compiled)}
+    return {**os.environ, **ours}
 
 
 @pytest.fixture

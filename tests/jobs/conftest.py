@@ -87,10 +87,10 @@ def sql(services: Services) -> Sql:
     return run
 
 
-@pytest.fixture(scope="session")
-def child_environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """The environment of a child that compiles once for the whole session."""
-    return {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path_factory.mktemp("numba"))}
+@pytest.fixture
+def child_environment() -> Mapping[str, str]:
+    """The environment of a child."""
+    return dict(os.environ)
 
 
 @pytest.fixture
