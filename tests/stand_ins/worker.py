@@ -20,9 +20,14 @@ def asked_to_stop(*_: object) -> None:
         sys.exit(0)
 
 
+def alone() -> None:
+    child.kill()
+    os._exit(3)
+
+
 signal.signal(signal.SIGTERM, asked_to_stop)
-watch(options.lifeline_fd, lambda: os._exit(3))
 child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+watch(options.lifeline_fd, alone)
 os.write(2, f"worker {os.getpid()}\n".encode())  # whole, however many write at once
 while True:
     signal.pause()
