@@ -18,5 +18,6 @@ def engine_for(backend: Backend, arena: Arena) -> tuple[Engine, int]:
     from service.fitting.descent.tensorflow_engine import TensorflowEngine
 
     width = arena.design.shape[1] * arena.targets.shape[1]
-    longest = max(min(_MOST_TENSORFLOW_STEPS, _MOST_BUFFERED // width, arena.plan.total_steps), 1)
-    return TensorflowEngine(arena, longest), longest
+    plan = arena.plan
+    longest = min(_MOST_TENSORFLOW_STEPS, _MOST_BUFFERED // width, plan.most_ordered_steps, plan.total_steps)
+    return TensorflowEngine(arena, max(longest, 1)), max(longest, 1)

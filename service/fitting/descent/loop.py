@@ -19,8 +19,6 @@ Ending = Literal["step_limit", "converged", "time_limit", "diverged"]
 
 #: A block should take about this long.
 BLOCK_SECONDS = 0.1
-#: Numbers in the row orders of one block.
-MOST_ORDER_ENTRIES = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +85,7 @@ def _block_length(plan: BatchPlan, step: int, pace: int, block_per_epoch: bool) 
     """Whole epochs where they fit, else up to the end of the one begun, else as many steps as fit."""
     per_epoch = plan.steps_per_epoch
     to_epoch_end = per_epoch - step % per_epoch
-    if plan.reshuffles:
-        pace = min(pace, max(MOST_ORDER_ENTRIES // plan.rows, 1) * per_epoch)
+    pace = min(pace, plan.most_ordered_steps)
     if pace < to_epoch_end:
         count = pace
     elif block_per_epoch:

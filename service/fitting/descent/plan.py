@@ -12,6 +12,9 @@ import numpy as np
 from service.fitting.arrays import IntArray
 from service.fitting.solver import Descent
 
+#: Row numbers that the orders of one block may hold; one epoch's order is always allowed.
+MOST_ORDER_ENTRIES = 4_000_000
+
 
 @dataclass(frozen=True)
 class BatchPlan:
@@ -28,6 +31,13 @@ class BatchPlan:
     def reshuffles(self) -> bool:
         """Whether the order of rows matters: one batch of all rows is the same in any order."""
         return self.shuffle and self.batch_size < self.rows
+
+    @property
+    def most_ordered_steps(self) -> int:
+        """Steps, in whole epochs, whose row orders fit into memory at once; all of them where no order is drawn."""
+        if not self.reshuffles:
+            return self.total_steps
+        return max(MOST_ORDER_ENTRIES // self.rows, 1) * self.steps_per_epoch
 
     def epoch_of(self, step: IntArray) -> IntArray:
         """The epoch, from 1, that each step (from 1) belongs to; 0 for step 0."""

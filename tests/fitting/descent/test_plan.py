@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from service.fitting.descent.plan import plan_batches
+from service.fitting.descent.plan import MOST_ORDER_ENTRIES, plan_batches
 from service.fitting.solver import Descent
 
 
@@ -38,6 +38,16 @@ def test_permutations_are_numpys_own_stream() -> None:
     stream = np.random.Generator(np.random.PCG64(11))
     for _ in range(3):
         np.testing.assert_array_equal(next(drawn), stream.permutation(10))
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), [(1_000_000, 100_000), (10_000_000, 100), (50, 5)])
+def test_row_orders_of_one_block_stay_small(rows: int, batch_size: int) -> None:
+    plan = plan_batches(Descent(shuffle=True, batch_size=batch_size, epochs=10**6), rows)
+    epochs = plan.most_ordered_steps / plan.steps_per_epoch
+    assert epochs == int(epochs)
+    assert epochs == 1 or epochs * rows <= MOST_ORDER_ENTRIES
+    in_order = plan_batches(Descent(batch_size=batch_size), rows)
+    assert in_order.most_ordered_steps == in_order.total_steps
 
 
 def test_one_batch_of_all_rows_needs_no_order() -> None:
