@@ -66,7 +66,7 @@ def excess_loss(problem: Problem, above: Excess) -> FloatArray:
 
 def loss_at_optimum(problem: Problem, solution: LeastSquares) -> float:
     """The least loss, in the units `solution` was found in."""
-    return float(np.square(solution.residuals).sum() / divisor(problem.loss, *problem.y.shape))
+    return solution.squares / divisor(problem.loss, *problem.y.shape)
 
 
 def distance(parameters: FloatArray, reference: FloatArray) -> FloatArray:
@@ -77,7 +77,8 @@ def distance(parameters: FloatArray, reference: FloatArray) -> FloatArray:
 def trajectory(problem: Problem, optimum: Optimum, plan: BatchPlan, rate: float, rows: Rows, keep: bool) -> Trajectory:
     """The recorded rows with everything that is said about them; coefficients only if `keep`."""
     batch = plan.batch_of(rows.step)
-    parameters = rows.parameters.astype(np.float64)
+    parameters = rows.parameters.astype(np.float64, copy=False)
+    user = problem.units.to_user(parameters)
     above = excess(problem, optimum, parameters)
     return Trajectory(
         terms=problem.model.terms,
@@ -89,29 +90,31 @@ def trajectory(problem: Problem, optimum: Optimum, plan: BatchPlan, rate: float,
         rows=plan.rows_of(batch),
         learning_rate=np.where(rows.step == 0, np.nan, rate),
         gradient_norm=above.gradient,
-        original=_original(problem, optimum, plan, rows, above, keep),
-        scaled=None if problem.scaling.is_none else _scaled(problem, optimum, plan, rows, above, keep),
+        original=Losses(
+            *_met(plan, problem.loss, rows, _target_factors(problem)),
+            loss=losses_on_all_rows(problem, optimum, above),
+            gap=distance(user, optimum.original.parameters),
+            coefficients=user if keep else None,
+        ),
+        scaled=None if problem.scaling.is_none else _scaled(problem, optimum, plan, rows, parameters, above, keep),
     )
 
 
-def _original(problem: Problem, optimum: Optimum, plan: BatchPlan, rows: Rows, above: Excess, keep: bool) -> Losses:
-    user = problem.units.to_user(rows.parameters.astype(np.float64))
-    return Losses(
-        *_met(plan, problem.loss, rows, _target_factors(problem)),
-        loss=losses_on_all_rows(problem, optimum, above),
-        gap=distance(user, optimum.original.parameters),
-        coefficients=user if keep else None,
-    )
-
-
-def _scaled(problem: Problem, optimum: Optimum, plan: BatchPlan, rows: Rows, above: Excess, keep: bool) -> Losses:
-    own = rows.parameters.astype(np.float64)
+def _scaled(
+    problem: Problem,
+    optimum: Optimum,
+    plan: BatchPlan,
+    rows: Rows,
+    parameters: FloatArray,
+    above: Excess,
+    keep: bool,
+) -> Losses:
     d = divisor(problem.loss, *problem.y.shape)
     return Losses(
         *_met(plan, problem.loss, rows, np.ones(problem.y.shape[1])),
         loss=loss_at_optimum(problem, optimum.scaled) + above.squares.sum(axis=1) / d,
-        gap=distance(own, problem.units.to_scaled(optimum.original.parameters)),
-        coefficients=own if keep else None,
+        gap=distance(parameters, problem.units.to_scaled(optimum.original.parameters)),
+        coefficients=parameters if keep else None,
     )
 
 

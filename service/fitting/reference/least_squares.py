@@ -7,6 +7,7 @@ solution in the user's units is returned, and which coefficients the data identi
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular
@@ -48,6 +49,11 @@ class LeastSquares:
     rank_tolerance: float
     condition_number: float
     identified: BoolArray
+
+    @cached_property
+    def squares(self) -> float:
+        """The sum of squared residuals over rows and targets."""
+        return float(np.square(self.residuals).sum())
 
     @property
     def is_full_rank(self) -> bool:
