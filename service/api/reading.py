@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from email.message import Message
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
@@ -32,6 +32,11 @@ class ContractRoute(APIRoute):
             return await handle(request if self.body_field is None else await _read_body(request))
 
         return read_and_handle
+
+
+def contract_router(tag: str) -> APIRouter:
+    """A router for routes of the contract: requests read with care, operations called after their functions."""
+    return APIRouter(route_class=ContractRoute, tags=[tag], generate_unique_id_function=lambda route: route.name)
 
 
 class ParsedRequest(Request):

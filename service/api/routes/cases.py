@@ -2,15 +2,15 @@
 
 import asyncio
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
-from service.api.reading import ContractRoute
+from service.api.reading import contract_router
 from service.api.refusals import NotFound
 from service.api.routes.documented import problems
 from service.api.schemas import case as answered
 from service.datasets.cases import Case, case, case_names
 
-router = APIRouter(route_class=ContractRoute, tags=["cases"], generate_unique_id_function=lambda route: route.name)
+router = contract_router("cases")
 
 
 @router.get("/v1/cases", response_model=answered.CaseList, response_description="All cases.", responses=problems())

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import psycopg
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from service.api.answers import (
@@ -23,7 +23,7 @@ from service.api.backing import Backing, backing_of
 from service.api.mapping import submission_of
 from service.api.page_tokens import position_of, token_after
 from service.api.preferences import preference
-from service.api.reading import ContractRoute
+from service.api.reading import contract_router
 from service.api.refusals import invalid_parameter
 from service.api.routes.documented import headers, problems
 from service.api.schemas.fit import Fit, FitPage, FitStatus
@@ -33,7 +33,7 @@ from service.jobs.records import FitRecord
 
 LABEL_PREFIX = "label."
 
-router = APIRouter(route_class=ContractRoute, tags=["fits"], generate_unique_id_function=lambda route: route.name)
+router = contract_router("fits")
 
 Services = Annotated[Backing, Depends(backing_of)]
 

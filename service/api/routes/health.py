@@ -4,10 +4,10 @@ import asyncio
 from typing import Annotated
 
 import psycopg
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from service.api.backing import Backing, backing_of
-from service.api.reading import ContractRoute
+from service.api.reading import contract_router
 from service.api.refusals import NotReady
 from service.api.routes.documented import problems
 from service.api.schemas.health import Live, Ready
@@ -15,7 +15,7 @@ from service.api.schemas.health import Live, Ready
 # Shorter than the patience of those who ask: they are to hear the reason.
 _PATIENCE_SECONDS = 2.0
 
-router = APIRouter(route_class=ContractRoute, tags=["health"], generate_unique_id_function=lambda route: route.name)
+router = contract_router("health")
 
 
 @router.get("/health/live", response_description="The process serves.", responses=problems())

@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import Depends, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
@@ -15,14 +15,14 @@ from service.api.backing import Backing, backing_of
 from service.api.columns import FIELDS, Selection, Table, Units, json_columns, nothing, select
 from service.api.columns import Field as ColumnField
 from service.api.negotiation import choose
-from service.api.reading import ContractRoute
+from service.api.reading import contract_router
 from service.api.refusals import NotFinished, NotFound, invalid_parameter
 from service.api.routes.documented import headers, problems
 from service.api.schemas.bodies import LARGEST_INT64
 from service.api.schemas.trajectory import Trajectory
 from service.jobs.records import FitRecord
 
-router = APIRouter(route_class=ContractRoute, tags=["fits"], generate_unique_id_function=lambda route: route.name)
+router = contract_router("fits")
 
 
 _ANY_FIELD = f"({'|'.join(FIELDS)})"
