@@ -1,7 +1,10 @@
 """The answer to a fit: plain numbers, beside the trajectory's arrays."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from service.fitting.inference.tables import Collinearity, CovarianceMatrix, InferenceReport, TargetSummary
+from service.fitting.others.answer import OtherAnswer
 from service.fitting.outcome import Outcome
 from service.fitting.trajectory import Trajectory
 
@@ -19,6 +22,10 @@ class Coefficient:
         Whether the data determine this coefficient: its unit vector lies in the row space of the design.
     scaled_estimate
         The estimate in descent's units.
+    unpenalised
+        The least-squares coefficient without the penalty; None where there is no penalty, and the reference is it.
+    std_error, t, p, ci_low, ci_high
+        Of the reference; NaN where there are none, and `Report.inference` or `identified` says why.
     """
 
     target: str
@@ -29,6 +36,12 @@ class Coefficient:
     matching_digits: float
     identified: bool
     scaled_estimate: float
+    unpenalised: float | None
+    std_error: float
+    t: float
+    p: float
+    ci_low: float
+    ci_high: float
 
 
 @dataclass(frozen=True)
@@ -45,24 +58,48 @@ class LossReport:
 
 
 @dataclass(frozen=True)
+class NullDirection:
+    """A combination of columns that vanishes on every row.
+
+    `name` says it in words: "x3 = 2 x1 - x2", "x2 is constant". `coefficients` belong to `terms`: their sum over the
+    columns is 0. Both name only terms that take part.
+    """
+
+    name: str
+    terms: tuple[str, ...]
+    coefficients: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class ReferenceReport:
     """How the reference was found.
 
     Attributes
     ----------
+    objective
+        What it is the minimiser of: the sum of squares, or that with the penalty (``ridge``).
+    method
+        ``cholesky_refined``, ``cholesky_doubled_refined``, ``householder_qr_refined``, ``householder_qr_least_norm``.
     rank, parameters
         Numerical rank of the design, and its columns; equal where every coefficient is identified.
     rank_tolerance
         The cut-off, relative to the largest singular value of the equilibrated design.
     condition_number
         Of the design A = [1 X] as given, in the 2-norm; infinite where the rank is short.
+    certified_digits
+        Digits to which every coefficient is known to be right, from 0 to 15.95 (= -log10 2^-53).
+    null_directions
+        What the data leave undetermined, at most `MOST_NULL_DIRECTIONS` of parameters - rank.
     """
 
+    objective: Literal["least_squares", "ridge"]
     method: str
     rank: int
     parameters: int
     rank_tolerance: float
     condition_number: float
+    certified_digits: float
+    null_directions: tuple[NullDirection, ...]
 
 
 @dataclass(frozen=True)
@@ -77,6 +114,11 @@ class Report:
     coefficients: tuple[Coefficient, ...]
     loss: LossReport
     reference: ReferenceReport
+    summary: tuple[TargetSummary, ...]
+    inference: InferenceReport
+    covariance: tuple[CovarianceMatrix, ...] | None
+    collinearity: Collinearity | None
+    others: tuple[OtherAnswer, ...] | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,29 +1,46 @@
 """Sums and products carried in twice the working precision, by error-free transformations.
 
-`two_sum` is Knuth's, `two_product` Dekker's with Veltkamp's splitting, and the dot products accumulate their errors
-as in Ogita, Rump and Oishi, "Accurate sum and dot product", SIAM J. Sci. Comput. 26 (2005), algorithm 5.3 (Dot2):
-the result is as if computed in about 106 bits and rounded once. Operands must stay below 2^995, which equilibration
-sees to.
+`two_sum` is Knuth's, `two_product` Dekker's with Veltkamp's splitting; sums accumulate their errors as in Ogita, Rump
+and Oishi, "Accurate sum and dot product", SIAM J. Sci. Comput. 26 (2005), algorithm 5.3 (Dot2): the result is as if
+computed in about 106 bits. A *pair* is an unevaluated sum high + low. All of it works elementwise on arrays, and on
+scalars where Numba compiles it. Operands must stay below 2^995, which equilibration sees to.
 """
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import njit
 
 from service.fitting.arrays import FloatArray
 
 _SPLIT = 134217729.0  # 2^27 + 1
 
 
-@njit(cache=True)
-def two_sum(a: float, b: float) -> tuple[float, float]:
+class Pair(NamedTuple):
+    """Numbers as unevaluated sums high + low, elementwise."""
+
+    high: FloatArray
+    low: FloatArray
+
+    @property
+    def rounded(self) -> FloatArray:
+        """To float64."""
+        total: FloatArray = self.high + self.low
+        return total
+
+    @classmethod
+    def of(cls, values: FloatArray) -> "Pair":
+        """Numbers that are exact as they stand."""
+        return cls(values, np.zeros_like(values))
+
+
+def two_sum(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
     """(s, e) with s = fl(a + b) and s + e = a + b exactly."""
     s = a + b
     z = s - a
     return s, (a - (s - z)) + (b - z)
 
 
-@njit(cache=True)
-def two_product(a: float, b: float) -> tuple[float, float]:
+def two_product(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
     """(p, e) with p = fl(a * b) and p + e = a * b exactly."""
     p = a * b
     c = _SPLIT * a
@@ -35,33 +52,37 @@ def two_product(a: float, b: float) -> tuple[float, float]:
     return p, a_low * b_low - (((p - a_high * b_high) - a_low * b_high) - a_high * b_low)
 
 
-@njit(cache=True)
-def residual(
-    b: FloatArray, r: FloatArray, r_low: FloatArray, a: FloatArray, x: FloatArray, x_low: FloatArray
-) -> FloatArray:
-    """b - (r + r_low) - a (x + x_low), (n,), for a (n, m) and x, x_low (m,)."""
-    n, m = a.shape
-    out = np.empty(n)
-    for i in range(n):
-        total, error = two_sum(b[i], -r[i])
-        error -= r_low[i]
-        for j in range(m):
-            product, low = two_product(a[i, j], -x[j])
-            total, lost = two_sum(total, product)
-            error += lost + (low - a[i, j] * x_low[j])
-        out[i] = total + error
-    return out
+def add(pair: Pair, other: FloatArray) -> Pair:
+    """pair + other, normalised."""
+    total, error = two_sum(pair.high, other)
+    return normalised(total, pair.low + error)
 
 
-@njit(cache=True)
-def transposed_product(a: FloatArray, r: FloatArray, r_low: FloatArray) -> FloatArray:
-    """a'(r + r_low), (m,), for a (n, m) and r, r_low (n,)."""
-    n, m = a.shape
-    total = np.zeros(m)
-    error = np.zeros(m)
-    for i in range(n):
-        for j in range(m):
-            product, low = two_product(a[i, j], r[i])
-            total[j], lost = two_sum(total[j], product)
-            error[j] += lost + (low + a[i, j] * r_low[i])
-    return total + error
+def normalised(high: FloatArray, low: FloatArray) -> Pair:
+    """The pair whose high part is the rounded sum; |low| <= |high| is not asked for."""
+    return Pair(*two_sum(high, low))
+
+
+def multiply(left: Pair, right: Pair) -> Pair:
+    """left * right to about 104 bits."""
+    product, error = two_product(left.high, right.high)
+    return normalised(product, error + (left.high * right.low + left.low * right.high))
+
+
+def square_root(values: FloatArray) -> Pair:
+    """sqrt(values) for values > 0, by one Newton step on the rounded root."""
+    root = np.sqrt(values)
+    square, error = two_product(root, root)
+    return normalised(root, ((values - square) - error) / (2.0 * root))
+
+
+def matrix_product(left: Pair, right: Pair) -> Pair:
+    """left (i, k) @ right (k, j) in pairs, (i, j): for small matrices, in k vectorised passes."""
+    shape = (left.high.shape[0], right.high.shape[1])
+    total, error = np.zeros(shape), np.zeros(shape)
+    for k in range(left.high.shape[1]):
+        column, row = left.high[:, k, None], right.high[None, k]
+        product, low = two_product(column, row)
+        total, lost = two_sum(total, product)
+        error += lost + (low + (column * right.low[None, k] + left.low[:, k, None] * row))
+    return normalised(total, error)

@@ -1,186 +1,188 @@
-"""Least squares by Householder QR with refinement in doubled precision.
+"""The reference: least squares that can be trusted to the last digits, by the cheapest way that can.
 
-The design is equilibrated by powers of two, factored with column pivoting, and the solution refined on the augmented
-system [I A; A' 0] [r; x] = [b; 0] with residuals in doubled precision (Björck 1967; Golub and Van Loan, 4th ed.,
-section 5.3.8), solution and residual both carried as unevaluated pairs. Where the rank is short the minimum-norm
-solution in the user's units is returned, and which coefficients the data identify.
+Three ways, from the fastest to the one that always works: Cholesky of the Gram matrix about the means, Cholesky of the
+Gram matrix in doubled precision, pivoted Householder QR; all refined with residuals in doubled precision. The estimated
+condition number decides, never the size. A bound on what is left of the error comes with the answer.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import qr, solve_triangular
 
-from service.fitting.arrays import BoolArray, FloatArray, IntArray
-from service.fitting.reference.double_double import residual, transposed_product
+from service.fitting.arrays import BoolArray, FloatArray
+from service.fitting.reference import solved
+from service.fitting.reference.centred_cholesky import solve_centred
+from service.fitting.reference.columns import Columns, DoubledColumns, RawColumns
+from service.fitting.reference.design import Design
+from service.fitting.reference.doubled_cholesky import solve_doubled
 from service.fitting.reference.equilibration import column_exponents, scaled_by
-
-EPSILON = float(np.finfo(np.float64).eps)
-MOST_REFINEMENTS = 20
-#: A coefficient is identified where the squared length of its unit vector outside the row space is below this.
-IDENTIFIED_BELOW = 1e-12
+from service.fitting.reference.householder import solve_by_qr
+from service.fitting.reference.kernels import PLAIN, Kernels
+from service.fitting.reference.null_space import null_directions
+from service.fitting.reference.solved import Method, Solved
+from service.fitting.solution import NullDirection
 
 
 @dataclass(frozen=True, eq=False)
 class LeastSquares:
-    """The minimiser of |A W - Y|.
+    """The minimiser of sum_i s_i |a_i W - y_i|^2 + sum_j penalty_j |w_j|^2, in the user's units.
 
     Attributes
     ----------
+    method
+        Which way was taken.
     parameters
         (m, q), the one of least Euclidean norm where there are many.
+    certified_digits
+        Digits to which every parameter is known to be right, from 0 to 15.95; 0 where the rank is a matter of rounding.
     residuals
-        (n, q), Y - A W.
+        (n, q), Y - A W, not weighted.
+    target_squares
+        (q,) sum_i s_i residual_i^2 of each target.
     triangle
-        (min(n, m), m) with triangle' triangle = A'A, so that |A d| = |triangle d| for any d.
+        (k, m) with triangle' triangle = A'SA + diag(penalties).
     rank, rank_tolerance
         Singular values of the equilibrated design above `rank_tolerance` times the largest count.
-    condition_number
-        sigma_1 / sigma_m of A; infinite where the rank is short.
     identified
         (m,) whether the data determine each parameter.
+    rows_used
+        Rows of positive weight.
     """
 
+    design: Design
+    method: Method
     parameters: FloatArray
+    certified_digits: float
     residuals: FloatArray
+    target_squares: FloatArray
     triangle: FloatArray
     rank: int
     rank_tolerance: float
-    condition_number: float
     identified: BoolArray
-
-    @cached_property
-    def squares(self) -> float:
-        """The sum of squared residuals over rows and targets."""
-        return float(np.square(self.residuals).sum())
+    rows_used: int
+    equilibrated_null_space: FloatArray
+    exponents: FloatArray
+    _inverse: Callable[[], FloatArray]
+    _leverage: Callable[[], FloatArray]
 
     @property
     def is_full_rank(self) -> bool:
         return self.rank == len(self.parameters)
 
+    @cached_property
+    @np.errstate(all="ignore")
+    def squares(self) -> float:
+        """The least value of the whole sum, over rows and targets, penalties included."""
+        total = float(self.target_squares.sum())
+        if self.design.penalties is not None:
+            total += float(self.design.penalties @ np.square(self.parameters).sum(axis=1))
+        return total
 
-def least_squares(a: FloatArray, y: FloatArray) -> LeastSquares:
-    """Solve min |A W - Y| for A (n, m) and Y (n, q), finite, n >= 1, m >= 1."""
-    exponents = column_exponents(a)
-    factors = _factor(np.ascontiguousarray(scaled_by(a, -exponents)))
-    y_exponents = column_exponents(y)
-    solved = [_solve_target(factors, column) for column in scaled_by(y, -y_exponents).T]
-    basic = np.stack([x for x, _ in solved], axis=1)
-    parameters = scaled_by(scaled_by(basic, y_exponents).T, -exponents).T
-    triangle = scaled_by(factors.unpivoted_triangle, exponents)
-    if factors.rank < len(parameters):
-        parameters = _least_norm(parameters, scaled_by(factors.unpivoted_triangle[: factors.rank], exponents))
-    return LeastSquares(
-        parameters=parameters,
-        residuals=scaled_by(np.stack([r for _, r in solved], axis=1), y_exponents),
-        triangle=triangle,
-        rank=factors.rank,
-        rank_tolerance=factors.rank_tolerance,
-        condition_number=_condition_number(factors, exponents),
-        identified=_identified(factors),
-    )
+    @cached_property
+    @np.errstate(all="ignore")
+    def inverse(self) -> FloatArray:
+        """(m, m) (A'SA + diag(penalties))^-1; NaN rows and columns for parameters that are not identified."""
+        inverse = self._inverse()
+        inverse[~self.identified] = np.nan
+        inverse[:, ~self.identified] = np.nan
+        return inverse
 
-
-@dataclass(frozen=True, eq=False)
-class _Factors:
-    """A P = Q R of the equilibrated design, and its numerical rank."""
-
-    design: FloatArray
-    orthogonal: FloatArray
-    triangle: FloatArray
-    pivots: IntArray
-    rank: int
-    rank_tolerance: float
+    @cached_property
+    @np.errstate(all="ignore")
+    def leverage(self) -> FloatArray:
+        """(n,) s_i a_i' (A'SA + diag(penalties))^- a_i, from 0 to 1."""
+        leverage = np.clip(self._leverage(), 0.0, 1.0)
+        weights = self.design.weights
+        if weights is None or len(leverage) == len(weights):
+            return leverage
+        whole = np.zeros(len(weights))
+        whole[weights > 0.0] = leverage
+        return whole
 
     @property
-    def unpivoted_triangle(self) -> FloatArray:
-        out = np.empty_like(self.triangle)
-        out[:, self.pivots] = self.triangle
-        return out
+    def null_space(self) -> FloatArray:
+        """(m, d) a basis of the combinations of columns that vanish, in the user's units."""
+        return scaled_by(self.equilibrated_null_space.T, self.exponents.min(initial=0.0) - self.exponents).T
+
+    def null_directions(self, terms: Sequence[str]) -> tuple[NullDirection, ...]:
+        """The null space in words, for parameters called `terms` (m,); at most `MOST_NULL_DIRECTIONS`."""
+        return null_directions(self.equilibrated_null_space, self.exponents, terms, self.design.intercept)
+
+    @cached_property
+    def condition_number(self) -> float:
+        """sigma_1 / sigma_m of the triangle, which is A's; infinite where the rank is short."""
+        if not self.is_full_rank:
+            return np.inf
+        # Relative to the largest column, so that nothing overflows; what vanishes beside it leaves no finite number.
+        exponents = column_exponents(self.triangle)
+        return _condition(scaled_by(self.triangle, np.full(len(exponents), -exponents.max())))
+
+    @cached_property
+    def equilibrated_condition(self) -> float:
+        """The same with every column brought to length 1."""
+        if not self.is_full_rank:
+            return np.inf
+        near_one = scaled_by(self.triangle, -column_exponents(self.triangle))
+        return _condition(near_one / np.linalg.norm(near_one, axis=0))
 
 
-def _factor(design: FloatArray) -> _Factors:
-    orthogonal, triangle, pivots = qr(design, mode="economic", pivoting=True, check_finite=False)
-    # The factorisation's own backward error is what a zero singular value cannot be told from.
-    tolerance = 8.0 * EPSILON * float(np.sqrt(max(design.shape)))
+def _condition(triangle: FloatArray) -> float:
     singular = np.linalg.svd(triangle, compute_uv=False)
-    rank = int(np.count_nonzero(singular > tolerance * singular[0]))
-    return _Factors(
-        design,
-        np.asarray(orthogonal, dtype=np.float64),
-        np.asarray(triangle, dtype=np.float64),
-        pivots.astype(np.int64),
-        rank,
-        tolerance,
+    return float(singular[0] / singular[-1]) if singular[-1] > 0.0 else np.inf
+
+
+# What leaves float64 on the way is data: another way is tried, or the answer holds it.
+@np.errstate(all="ignore")
+def least_squares(design: Design, y: FloatArray, kernels: Kernels = PLAIN) -> LeastSquares:
+    """Solve for Y (n, q), finite, n >= 1, m >= 1, with some weight above 0."""
+    columns, answer = _solve(design, y, kernels)
+    exponents, target_exponents = columns.exponents, columns.target_exponents
+    parameters = scaled_by(scaled_by(answer.parameters.rounded, target_exponents).T, -exponents).T
+    root_exponent = columns.root_exponent
+    squares = scaled_by(np.square(answer.residuals).sum(axis=0), 2.0 * (target_exponents + root_exponent))
+    return LeastSquares(
+        design=design,
+        method=answer.method,
+        parameters=parameters,
+        certified_digits=solved.certified_digits(answer.parameters.high, answer.error),
+        residuals=_residuals(design, y, parameters, scaled_by(answer.residuals, target_exponents + root_exponent)),
+        target_squares=squares,
+        triangle=scaled_by(answer.triangle, exponents + root_exponent),
+        rank=answer.rank,
+        rank_tolerance=answer.rank_tolerance,
+        identified=answer.identified,
+        rows_used=len(answer.residuals),
+        equilibrated_null_space=answer.null_space,
+        exponents=exponents,
+        _inverse=lambda: _user_inverse(answer.inverse(), exponents + root_exponent),
+        _leverage=answer.leverage,
     )
 
 
-def _solve_target(factors: _Factors, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """A basic solution (m,), zero outside the first `rank` pivots, and its residual (n,)."""
-    columns = factors.pivots[: factors.rank]
-    x = np.zeros(factors.design.shape[1])
-    basis = np.ascontiguousarray(factors.design[:, columns])
-    q, r = factors.orthogonal[:, : factors.rank], factors.triangle[: factors.rank, : factors.rank]
-    x[columns], remainder = _refine(basis, q, r, np.ascontiguousarray(y))
-    return x, remainder
+def _solve(design: Design, y: FloatArray, kernels: Kernels) -> tuple[Columns, Solved]:
+    if design.weights is None and design.degree == 1 and design.rows >= design.columns:
+        raw = RawColumns.of(design, y)
+        if (answer := solve_centred(raw, kernels)) is not None:
+            return raw, answer
+    doubled = DoubledColumns.of(design, y)
+    answer = solve_doubled(doubled, kernels) if design.rows >= design.columns else None
+    return doubled, answer or solve_by_qr(doubled, kernels)
 
 
-def _refine(a: FloatArray, q: FloatArray, triangle: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The solution (k,) and residual (n,) of full-rank least squares, refined while the correction shrinks."""
-    x, x_low = np.zeros(a.shape[1]), np.zeros(a.shape[1])
-    r, r_low = y.copy(), np.zeros_like(y)
-    smallest = np.inf
-    for _ in range(MOST_REFINEMENTS):
-        f = residual(y, r, r_low, a, x, x_low)
-        dx, dr = _augmented_step(q, triangle, f, -transposed_product(a, r, r_low))
-        size = _relative_size(dx, x)
-        if not size < 0.5 * smallest:
-            break
-        x, x_low = _add(x, x_low, dx)
-        r, r_low = _add(r, r_low, dr)
-        smallest = size
-    return x + x_low, r + r_low
+def _user_inverse(inverse: FloatArray, exponents: FloatArray) -> FloatArray:
+    return scaled_by(scaled_by(inverse, -exponents).T, -exponents).T
 
 
-def _augmented_step(q: FloatArray, triangle: FloatArray, f: FloatArray, g: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(dx, dr) solving [I A; A' 0] [dr; dx] = [f; g] with A = Q R."""
-    difference = q.T @ f - solve_triangular(triangle, g, trans="T", check_finite=False)
-    return solve_triangular(triangle, difference, check_finite=False), f - q @ difference
-
-
-def _relative_size(dx: FloatArray, x: FloatArray) -> float:
-    size, scale = float(np.linalg.norm(dx)), float(np.linalg.norm(x))
-    # The first step starts from 0 and is taken whatever its size; a vanishing correction is not taken again.
-    return size / scale if scale > 0.0 else (1e300 if size > 0.0 else np.inf)
-
-
-def _add(high: FloatArray, low: FloatArray, correction: FloatArray) -> tuple[FloatArray, FloatArray]:
-    low = low + correction
-    total = high + low
-    return total, low - (total - high)
-
-
-def _least_norm(parameters: FloatArray, rows: FloatArray) -> FloatArray:
-    """The projection of a solution (m, q) onto the row space spanned by `rows` (rank, m)."""
-    basis = np.linalg.qr(rows.T)[0]
-    projected: FloatArray = basis @ (basis.T @ parameters)
-    return projected
-
-
-def _identified(factors: _Factors) -> BoolArray:
-    m = factors.design.shape[1]
-    if factors.rank == m:
-        return np.ones(m, dtype=np.bool_)
-    basis = np.linalg.qr(factors.unpivoted_triangle[: factors.rank].T)[0]
-    inside = np.einsum("jk,jk->j", basis, basis)
-    return np.asarray(1.0 - inside < IDENTIFIED_BELOW, dtype=np.bool_)
-
-
-def _condition_number(factors: _Factors, exponents: FloatArray) -> float:
-    if factors.rank < factors.design.shape[1]:
-        return np.inf
-    # Relative to the largest column, so that nothing overflows; what vanishes beside it leaves no finite number.
-    triangle = scaled_by(factors.unpivoted_triangle, exponents - exponents.max())
-    singular = np.linalg.svd(triangle, compute_uv=False)
-    return float(singular[0] / singular[-1]) if singular[-1] > 0.0 else np.inf
+def _residuals(design: Design, y: FloatArray, parameters: FloatArray, weighted: FloatArray) -> FloatArray:
+    """Y - A W (n, q) from the weighted residuals of the rows that count."""
+    weights = design.weights
+    if weights is None:
+        return weighted
+    used = weights > 0.0
+    out = np.empty_like(y)
+    out[used] = weighted / np.sqrt(weights[used])[:, None]
+    left = ~used
+    out[left] = y[left] - Design(design.features[left], design.intercept, design.degree).plain() @ parameters
+    return out
