@@ -9,7 +9,9 @@ from service.fitting.data import Dataset
 from service.fitting.descent.plan import plan_batches
 from service.fitting.descent.start import Values, starting_parameters
 from service.fitting.errors import InvalidProblem
+from service.fitting.inference.options import Inference
 from service.fitting.model import Model
+from service.fitting.penalty import Penalty
 from service.fitting.problem import Problem
 from service.fitting.recording import Recording, recorded_steps
 from service.fitting.solver import Descent
@@ -27,22 +29,92 @@ def check(task: FitTask, dataset: Dataset) -> None:
     Raises
     ------
     InvalidProblem
-        A start of the wrong shape, more steps than can be counted, a recording too large to keep, a scaling that
-        does not go with the model, numbers beyond the precision that is asked for.
+        Weights below 0 or all 0, a penalty that is no number from 0 up, powers that leave float64, standard errors
+        without their clusters, a start of the wrong shape, more steps than can be counted, a recording too large to
+        keep, a scaling that does not go with the model, numbers beyond the precision that is asked for.
     """
-    problem = task.problem(dataset)
-    if isinstance(task.solver, Descent):
-        _check_descent(task.solver, task.model, task.recording, dataset.rows)
-        _check_range(problem, task.solver)
+    problem, solver = task.problem(dataset), task.solver
+    _check_weights(problem)
+    _check_powers(problem)
+    _check_penalty(problem, solver.penalty)
+    _check_inference(task.inference)
+    if isinstance(solver, Descent):
+        _check_descent(solver, task.model, task.recording, dataset.rows)
+        _check_range(problem, solver)
+
+
+def _check_weights(problem: Problem) -> None:
+    weights = problem.weights
+    if weights is None:
+        return
+    row = int(weights.argmin())
+    if weights[row] < 0.0:
+        raise InvalidProblem(
+            ("model", "weights"),
+            f"Row {row} of the weights {problem.model.weights!r} is {weights[row]:.6g}.",
+            "weights of 0 and above",
+        )
+    if not weights.any():
+        raise InvalidProblem(
+            ("model", "weights"), f"The weights {problem.model.weights!r} are all 0.", "a weight above 0"
+        )
+
+
+def _check_powers(problem: Problem) -> None:
+    degree = problem.model.degree
+    if degree == 1:
+        return
+    smallest, largest = np.finfo(np.float64).tiny, np.finfo(np.float64).max
+    for name, column in zip(problem.model.features, problem.features.T, strict=True):
+        size = np.abs(column).max()
+        if size > 0.0 and not smallest <= size**degree <= largest:
+            raise InvalidProblem(
+                ("model", "degree"),
+                f"{name}^{degree} leaves float64: {name} has a size of {size:.3g}.",
+                "a lower degree, or a column in other units",
+            )
+
+
+def _check_penalty(problem: Problem, penalty: Penalty | None) -> None:
+    if penalty is None:
+        return
+    place = ("solver", "penalty", "strength")
+    if not 0.0 <= penalty.strength < np.inf:
+        raise InvalidProblem(place, f"{penalty.strength} is no strength.", "a finite number, 0 or above")
+    penalties = problem.design(penalty).penalties
+    if penalties is None:
+        return
+    for term, number in zip(problem.model.powers, penalties[int(problem.model.intercept) :], strict=True):
+        if not 0.0 < number < np.inf:
+            raise InvalidProblem(
+                place,
+                f"In the units of the data the penalty on {term!r} is {number:g} in float64.",
+                "a strength, and columns, nearer to 1",
+            )
+
+
+def _check_inference(inference: Inference) -> None:
+    if (inference.standard_errors == "clustered") != (inference.clusters is not None):
+        raise InvalidProblem(
+            ("inference", "clusters"),
+            "Clustered standard errors and a column of clusters come together or not at all.",
+            "the name of a column for 'clustered', null for the others",
+        )
 
 
 def _check_range(problem: Problem, descent: Descent) -> None:
     largest = float(np.finfo(descent.dtype).max)
-    arrays = (problem.scaled_x, problem.scaled_y, starting_parameters(problem, descent.start, descent.seed))
+    arrays = (
+        problem.weighted(problem.scaled_x),
+        problem.weighted(problem.scaled_y),
+        problem.weighted(np.ones((problem.dataset.rows, 1))),
+        starting_parameters(problem, descent.start, descent.seed),
+        np.array(0.0 if descent.penalty is None else descent.penalty.strength),
+    )
     if not all((np.abs(array) <= largest).all() for array in arrays):
         raise InvalidProblem(
             ("solver", "dtype"),
-            f"In the units descent would run in, data or start hold numbers beyond {descent.dtype}.",
+            f"In the units descent would run in, data, start or penalty hold numbers beyond {descent.dtype}.",
             f'numbers up to {largest:.4g}; "float64" and a scaling may bring them into range',
         )
 
@@ -68,13 +140,13 @@ def _check_descent(descent: Descent, model: Model, recording: Recording, rows: i
 
 
 def _check_start(start: Values, model: Model) -> None:
-    p, q = len(model.features), len(model.targets)
+    p, q = len(model.powers), len(model.targets)
     shape = (len(start.coefficients), {len(row) for row in start.coefficients})
     if shape not in ((p, {q}), (0, set())) or shape[0] != p:
         raise InvalidProblem(
             ("solver", "start", "coefficients"),
             "The start's coefficients do not fit the model.",
-            f"{p} rows (one a feature) of {q} (one a target)",
+            f"{p} rows (one for each power of each feature) of {q} (one a target)",
         )
     given = 0 if start.intercept is None else len(start.intercept)
     wanted = q if model.intercept else 0

@@ -53,8 +53,18 @@ class Dataset:
         return state.hexdigest()
 
     def columns(self, names: Sequence[str]) -> FloatArray:
-        """The named columns side by side, (n, len(names))."""
-        return self.values[:, [self.names.index(name) for name in names]]
+        """The named columns side by side, (n, len(names)), read-only; a view where they lie side by side already."""
+        places = [self._places[name] for name in names]
+        first = places[0] if places else 0
+        if places == list(range(first, first + len(places))):
+            return self.values[:, first : first + len(places)]
+        chosen = self.values.T[places].T
+        chosen.flags.writeable = False
+        return chosen
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
 
     def to_bytes(self) -> bytes:
         """The values alone, little-endian float64, column after column."""

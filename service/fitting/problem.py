@@ -8,8 +8,10 @@ import numpy as np
 from service.fitting.arrays import FloatArray
 from service.fitting.data import Dataset
 from service.fitting.errors import InvalidProblem
-from service.fitting.loss import Loss
+from service.fitting.loss import Loss, divisor
 from service.fitting.model import Model
+from service.fitting.penalty import Penalty
+from service.fitting.reference.design import Design
 from service.fitting.scaling import Scaling, Units, measure
 
 
@@ -32,9 +34,16 @@ class Problem:
         _check_scaling(self.model, self.scaling)
 
     @cached_property
-    def x(self) -> FloatArray:
-        """Features (n, p), user's units."""
+    def features(self) -> FloatArray:
+        """Features (n, p), user's units; see `Dataset.columns`."""
         return self.dataset.columns(self.model.features)
+
+    @cached_property
+    def x(self) -> FloatArray:
+        """Features and their powers (n, p * degree) rounded to float64, user's units; for descent only."""
+        if self.model.degree == 1:
+            return self.features
+        return Design(self.features, intercept=False, degree=self.model.degree).plain()
 
     @cached_property
     def y(self) -> FloatArray:
@@ -42,17 +51,27 @@ class Problem:
         return self.dataset.columns(self.model.targets)
 
     @cached_property
+    def weights(self) -> FloatArray | None:
+        """Row weights (n,), or None where all rows weigh alike."""
+        return None if self.model.weights is None else self.dataset.columns((self.model.weights,))[:, 0]
+
+    @cached_property
+    def divisor(self) -> float:
+        """What the sum of squares is divided by; rows of weight 0 count, as for Keras."""
+        return divisor(self.loss, self.dataset.rows, len(self.model.targets))
+
+    @cached_property
     def units(self) -> Units:
-        """The way between descent's units and the user's."""
+        """The way between descent's units and the user's; powers are scaled each by itself."""
         return Units(
-            measure(self.scaling.features, self.x),
+            measure(self.scaling.features, self.features, self.model.degree),
             measure(self.scaling.targets, self.y),
             self.model.intercept,
         )
 
     @cached_property
     def scaled_x(self) -> FloatArray:
-        """Features (n, p) in descent's units; the same array where nothing is scaled."""
+        """`x` in descent's units; the same array where nothing is scaled."""
         return self.x if self.scaling.features == "none" else self.units.features.apply(self.x)
 
     @cached_property
@@ -60,9 +79,37 @@ class Problem:
         """Targets (n, q) in descent's units; the same array where nothing is scaled."""
         return self.y if self.scaling.targets == "none" else self.units.targets.apply(self.y)
 
-    def design(self, x: FloatArray) -> FloatArray:
-        """A = [1 X] (n, m), or X without an intercept."""
-        return np.hstack([np.ones((len(x), 1)), x]) if self.model.intercept else x
+    def design(self, penalty: Penalty | None = None) -> Design:
+        """The left side in the user's units; the data are not copied.
+
+        The penalties of descent's units come over with each feature's spread d_j, whatever the target's: they are
+        strength * divisor * d_j^2 beside the plain sum of squares.
+        """
+        penalties = self.penalties(penalty)
+        if penalties is not None:
+            penalties = self.divisor * penalties
+            if self.scaling.features != "none":
+                penalties[int(self.model.intercept) :] *= np.square(self.units.features.spread)
+        return Design(self.features, self.model.intercept, self.model.degree, self.weights, penalties)
+
+    def scaled_design(self, penalty: Penalty | None = None) -> Design:
+        """The left side in descent's units, powers being features of their own there."""
+        penalties = self.penalties(penalty)
+        penalties = None if penalties is None else self.divisor * penalties
+        return Design(self.scaled_x, self.model.intercept, 1, self.weights, penalties)
+
+    def penalties(self, penalty: Penalty | None) -> FloatArray | None:
+        """(m,) what is added to the loss for each parameter's square in descent's units; None where that is nothing."""
+        if penalty is None or penalty.strength == 0.0 or not self.model.features:
+            return None
+        intercept = int(self.model.intercept)
+        penalties = np.full(intercept + len(self.model.features) * self.model.degree, penalty.strength)
+        penalties[:intercept] = 0.0
+        return penalties
+
+    def weighted(self, values: FloatArray) -> FloatArray:
+        """Rows (n, k) times the roots of their weights, which makes plain squares weighted ones."""
+        return values if self.weights is None else values * np.sqrt(self.weights)[:, None]
 
 
 def _check_scaling(model: Model, scaling: Scaling) -> None:

@@ -13,6 +13,9 @@ from service.fitting.arrays import FloatArray
 
 ScalingKind = Literal["none", "standard", "minmax"]
 
+#: Numbers that are measured at once: whatever is worked out on the way is no larger.
+_BLOCK_NUMBERS = 1 << 18
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -38,11 +41,21 @@ class Scale:
         return (values - self.centre) / self.spread
 
 
-def measure(kind: ScalingKind, values: FloatArray) -> Scale:
-    """The scale of each column of `values` (n, k)."""
+def measure(kind: ScalingKind, values: FloatArray, degree: int = 1) -> Scale:
+    """The scale of each column of `values` (n, k), and of each column's powers 1 .. degree, ordered by power."""
     columns = values.shape[1]
-    if kind == "none":
-        return Scale(np.zeros(columns), np.ones(columns))
+    if kind == "none" or columns == 0:
+        return Scale(np.zeros(columns * degree), np.ones(columns * degree))
+    width = max(_BLOCK_NUMBERS // len(values), 1)
+    scales = [
+        _measure(kind, values[:, first : first + width] ** power)
+        for power in range(1, degree + 1)
+        for first in range(0, columns, width)
+    ]
+    return Scale(np.concatenate([s.centre for s in scales]), np.concatenate([s.spread for s in scales]))
+
+
+def _measure(kind: ScalingKind, values: FloatArray) -> Scale:
     if kind == "standard":
         return Scale(_mean(values), _spread(values, _deviation(values)))
     low = values.min(axis=0)

@@ -48,7 +48,8 @@ class Coefficient:
 class LossReport:
     """Full-data losses in the user's units. `initial` is None where nothing was started from.
 
-    `excess` is final minus reference without cancellation: (1/d) |A (W - W*)|^2 over the loss's divisor d.
+    `excess` is final minus reference without cancellation: (1/d) |R (W - W*)|^2 over the loss's divisor d, R'R = A'SA
+    and the penalty.
     """
 
     initial: float | None

@@ -5,6 +5,7 @@ from typing import Literal
 
 from service.fitting.descent.optimizers import Optimizer, Sgd
 from service.fitting.descent.start import Start, Zeros
+from service.fitting.penalty import Penalty
 
 Backend = Literal["numpy", "tensorflow"]
 Precision = Literal["float32", "float64"]
@@ -12,8 +13,9 @@ Precision = Literal["float32", "float64"]
 
 @dataclass(frozen=True)
 class Exact:
-    """Least squares in closed form: the reference itself."""
+    """Least squares in closed form, penalised or not: the reference itself."""
 
+    penalty: Penalty | None = None
     kind: Literal["exact"] = "exact"
 
 
@@ -41,7 +43,10 @@ class Stop:
 
 @dataclass(frozen=True)
 class Descent:
-    """Gradient descent. `epochs` and `max_steps`, whichever ends first; `batch_size` None is all rows."""
+    """Gradient descent. `epochs` and `max_steps`, whichever ends first; `batch_size` None is all rows.
+
+    The whole penalty is added to the loss of every batch, as Keras does.
+    """
 
     backend: Backend = "numpy"
     dtype: Precision = "float64"
@@ -54,6 +59,7 @@ class Descent:
     seed: int = 0
     start: Start = field(default_factory=Zeros)
     stop: Stop = field(default_factory=Stop)
+    penalty: Penalty | None = None
     kind: Literal["descent"] = "descent"
 
 

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from service.fitting.data import Dataset
+from service.fitting.inference.options import Inference
 from service.fitting.loss import Loss
 from service.fitting.model import Model
+from service.fitting.others.answer import OtherName
 from service.fitting.problem import Problem
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
@@ -21,6 +23,8 @@ class FitTask:
     scaling: Scaling = field(default_factory=Scaling)
     loss: Loss = "mse"
     recording: Recording = field(default_factory=Recording)
+    inference: Inference = field(default_factory=Inference)
+    others: tuple[OtherName, ...] = ()
 
     def problem(self, dataset: Dataset) -> Problem:
         """The dataset read with this task's model."""

@@ -16,12 +16,13 @@ class Losses:
     Attributes
     ----------
     batch_loss
-        Loss of the step's batch *before* its update, what Keras prints for that batch.
+        Loss of the step's batch *before* its update, the penalty inside, what Keras prints for that batch.
     epoch_loss, epoch_rmse
-        Over the epoch so far, each batch with the weights in force when it was met, as Keras shows them: the mean of
-        the batch losses weighted by rows, and the root of the mean squared residual.
+        Over the epoch so far, each batch with the parameters in force when it was met, as Keras shows them: the mean of
+        the batch losses weighted by rows, and the root of the mean over rows and targets of the squared residual, times
+        the row's weight where there are weights, and without the penalty.
     loss
-        Loss on all rows *after* the update.
+        Loss on all rows *after* the update, the penalty inside.
     gap
         Euclidean distance of all parameters to the reference after the update.
     coefficients

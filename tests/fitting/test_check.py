@@ -5,7 +5,9 @@ from service.fitting.check import check
 from service.fitting.data import Dataset
 from service.fitting.descent.start import Start, Values
 from service.fitting.errors import InvalidProblem
+from service.fitting.inference.options import Inference
 from service.fitting.model import Model
+from service.fitting.penalty import L2
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
 from service.fitting.solver import Descent, Exact, Solver
@@ -48,6 +50,16 @@ def _task(start: Start) -> FitTask:
             ("record", "limit"),
         ),
         (FitTask(Model(("a",), ("y",), False), Exact(), Scaling("minmax")), ("scaling", "features")),
+        (
+            FitTask(Model(("a",), ("y",), degree=2), Descent(start=Values(((1.0,),), (0.0,)))),
+            ("solver", "start", "coefficients"),
+        ),
+        (FitTask(MODEL, Exact(L2(-1.0))), ("solver", "penalty", "strength")),
+        (FitTask(MODEL, Exact(L2(np.nan))), ("solver", "penalty", "strength")),
+        (FitTask(MODEL, Descent(penalty=L2(np.inf))), ("solver", "penalty", "strength")),
+        (FitTask(MODEL, Descent(dtype="float32", penalty=L2(1e39))), ("solver", "dtype")),
+        (FitTask(MODEL, Exact(), inference=Inference("clustered")), ("inference", "clusters")),
+        (FitTask(MODEL, Exact(), inference=Inference("hc3", clusters="a")), ("inference", "clusters")),
     ],
 )
 def test_impossible_tasks_are_refused_by_place(task: FitTask, place: tuple[str, ...]) -> None:
@@ -85,7 +97,52 @@ def test_a_start_beyond_the_precision_is_refused() -> None:
         Descent(start=Values(PAIR, (1.0,))),
         Descent(batch_size=1000),
         Descent(epochs=10**9, max_steps=10, batch_size=7),
+        Exact(L2(0.0)),
+        Descent(penalty=L2(1e-3)),
     ],
 )
 def test_possible_tasks_pass(solver: Solver) -> None:
     check(FitTask(MODEL, solver), _dataset(FitTask(MODEL, solver)))
+
+
+WEIGHTED = Model(("a",), ("y",), weights="w")
+
+
+@pytest.mark.parametrize(("weights", "named"), [([1.0, -1e-300, -2.0], "Row 2"), ([0.0, 0.0, -0.0], "all 0")])
+def test_weights_that_weigh_nothing_are_refused(weights: list[float], named: str) -> None:
+    dataset = Dataset.from_columns({"a": [1.0, 2.0, 4.0], "y": [1.0, 2.0, 3.0], "w": weights})
+    for solver in (Exact(), Descent()):
+        with pytest.raises(InvalidProblem) as refused:
+            check(FitTask(WEIGHTED, solver), dataset)
+        assert refused.value.place == ("model", "weights")
+        assert named in refused.value.message
+
+
+def test_weights_of_any_size_are_weighed() -> None:
+    dataset = Dataset.from_columns({"a": [1.0, 2.0, 4.0], "y": [1.0, 2.0, 3.0], "w": [0.0, 1e-300, 1e300]})
+    check(FitTask(WEIGHTED, Exact()), dataset)
+    check(FitTask(WEIGHTED, Descent()), dataset)
+    with pytest.raises(InvalidProblem) as refused:
+        check(FitTask(WEIGHTED, Descent(dtype="float32")), dataset)
+    assert refused.value.place == ("solver", "dtype")
+
+
+@pytest.mark.parametrize("solver", [Exact(), Descent()])
+@pytest.mark.parametrize("size", [1e103, 1e-103])
+def test_powers_beyond_float64_are_refused(size: float, solver: Solver) -> None:
+    dataset = Dataset.from_columns({"z": [0.0, 0.0, 0.0], "a": [0.0, -size, size / 2], "y": [1.0, 2.0, 4.0]})
+    check(FitTask(Model(("z", "a"), ("y",), degree=2), solver), dataset)
+    with pytest.raises(InvalidProblem) as refused:
+        check(FitTask(Model(("z", "a"), ("y",), degree=3), solver), dataset)
+    assert refused.value.place == ("model", "degree")
+    assert "a^3" in refused.value.message
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_a_penalty_beyond_float64_in_the_units_of_the_data_is_refused(size: float) -> None:
+    dataset = Dataset.from_columns({"a": [1.0, 2.0, 4.0], "b": [size, 2 * size, 5 * size], "y": [1.0, 2.0, 3.0]})
+    check(FitTask(MODEL, Exact(L2(1.0))), dataset)
+    with pytest.raises(InvalidProblem) as refused:
+        check(FitTask(MODEL, Exact(L2(1.0)), Scaling("standard")), dataset)
+    assert refused.value.place == ("solver", "penalty", "strength")
+    assert "'b'" in refused.value.message

@@ -13,6 +13,19 @@ def test_columns_keep_their_order_and_values() -> None:
     np.testing.assert_array_equal(dataset.columns(["a", "b"]), [[0.5, 1.0], [-3.0, 2.0]])
 
 
+def test_columns_side_by_side_are_not_copied() -> None:
+    dataset = Dataset(("a", "b", "c"), np.arange(12.0).reshape(4, 3))
+    for names in (["a", "b", "c"], ["b", "c"], ["c"]):
+        assert np.shares_memory(dataset.columns(names), dataset.values)
+        np.testing.assert_array_equal(dataset.columns(names)[0], [float("abc".index(name)) for name in names])
+    assert not np.shares_memory(dataset.columns(["a", "c"]), dataset.values)
+    np.testing.assert_array_equal(dataset.columns(["c", "a"])[1], [5.0, 3.0])
+    assert dataset.columns([]).shape == (4, 0)
+    for names in (["a", "b"], ["c", "a"]):
+        with pytest.raises(ValueError, match="read-only"):
+            dataset.columns(names)[0, 0] = 5.0
+
+
 def test_the_digest_knows_content_and_nothing_else() -> None:
     one = Dataset.from_columns({"x": [1, 2], "y": [3, 4]})
     same = Dataset(("x", "y"), np.array([[1.0, 3.0], [2.0, 4.0]]))

@@ -17,6 +17,17 @@ def test_scaled_columns_are_scikit_learns(kind: ScalingKind, scaler: StandardSca
     np.testing.assert_allclose(measure(kind, X).apply(X), scaler.fit_transform(X), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["none", "standard", "minmax"])
+def test_powers_are_scaled_each_by_itself(kind: ScalingKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = np.hstack([X, X**2, X**3])
+    whole = measure(kind, columns)
+    # A few numbers at once, so that blocks of columns are met too.
+    monkeypatch.setattr("service.fitting.scaling._BLOCK_NUMBERS", 2 * len(X))
+    powers = measure(kind, X, degree=3)
+    np.testing.assert_array_equal(powers.centre, whole.centre)
+    np.testing.assert_array_equal(powers.spread, whole.spread)
+
+
 def test_a_constant_column_is_not_blown_up() -> None:
     for kind in ("standard", "minmax"):
         scale = measure(kind, X)

@@ -1,7 +1,8 @@
 """What a trajectory says, worked out from the recorded parameters and batch residuals.
 
-The loss on all rows is L(W) = L* + (1/d) |R (W - W*)|^2 with R'R = A'A, d the loss's divisor and W* a least-squares
-solution in descent's units: exact near the optimum, where summing squares cancels, and O(m^2) a point.
+The loss on all rows, weights and penalty inside, is L(W) = L* + (1/d) |R (W - W*)|^2 with R'R = A'SA + D, d the loss's
+divisor, D its penalties times d and W* the optimum in descent's units: exact near the optimum, where summing squares
+cancels, and O(m^2) a point.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from service.fitting.arrays import FloatArray, IntArray
 from service.fitting.descent.engine import Rows
 from service.fitting.descent.plan import BatchPlan
-from service.fitting.loss import Loss, divisor
+from service.fitting.loss import Loss
 from service.fitting.problem import Problem
 from service.fitting.reference.least_squares import LeastSquares
 from service.fitting.trajectory import Losses, Trajectory
@@ -22,7 +23,7 @@ _PASS_NUMBERS = 4_000_000
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
-    """The least-squares answers a descent is measured against: in the user's units, and in descent's."""
+    """The optimum a descent is measured against, penalised or not: in the user's units, and in descent's."""
 
     original: LeastSquares
     scaled: LeastSquares
@@ -32,7 +33,7 @@ class Optimum:
 class Excess:
     """How far parameters (r, m, q) in descent's units are above the optimum.
 
-    `squares` (r, q) is |A (W - W*)|^2 a target in descent's units; `gradient` (r,) the norm of the gradient there.
+    `squares` (r, q) is |R (W - W*)|^2 a target in descent's units; `gradient` (r,) the norm of the gradient there.
     """
 
     squares: FloatArray
@@ -42,13 +43,12 @@ class Excess:
 def excess(problem: Problem, optimum: Optimum, parameters: FloatArray) -> Excess:
     """See `Excess`."""
     triangle = optimum.scaled.triangle
-    d = divisor(problem.loss, *problem.y.shape)
     size = max(_PASS_NUMBERS // (triangle.size + 1), 1)
     squares, gradients = [], []
     for first in range(0, len(parameters), size):
         image = triangle @ (parameters[first : first + size] - optimum.scaled.parameters)
         squares.append(np.square(image).sum(axis=1))
-        gradients.append(2.0 / d * np.linalg.norm(triangle.T @ image, axis=(1, 2)))
+        gradients.append(2.0 / problem.divisor * np.linalg.norm(triangle.T @ image, axis=(1, 2)))
     return Excess(np.concatenate(squares), np.concatenate(gradients))
 
 
@@ -59,14 +59,13 @@ def losses_on_all_rows(problem: Problem, optimum: Optimum, above: Excess) -> Flo
 
 def excess_loss(problem: Problem, above: Excess) -> FloatArray:
     """(r,) the loss above its least value, in the user's units."""
-    d = divisor(problem.loss, *problem.y.shape)
-    squares: FloatArray = above.squares @ _target_factors(problem) / d
+    squares: FloatArray = above.squares @ _target_factors(problem) / problem.divisor
     return squares
 
 
 def loss_at_optimum(problem: Problem, solution: LeastSquares) -> float:
     """The least loss, in the units `solution` was found in."""
-    return solution.squares / divisor(problem.loss, *problem.y.shape)
+    return solution.squares / problem.divisor
 
 
 def distance(parameters: FloatArray, reference: FloatArray) -> FloatArray:
@@ -109,10 +108,9 @@ def _scaled(
     above: Excess,
     keep: bool,
 ) -> Losses:
-    d = divisor(problem.loss, *problem.y.shape)
     return Losses(
         *_met(plan, problem.loss, rows, np.ones(problem.y.shape[1])),
-        loss=loss_at_optimum(problem, optimum.scaled) + above.squares.sum(axis=1) / d,
+        loss=loss_at_optimum(problem, optimum.scaled) + above.squares.sum(axis=1) / problem.divisor,
         gap=distance(parameters, problem.units.to_scaled(optimum.original.parameters)),
         coefficients=parameters if keep else None,
     )
@@ -128,18 +126,21 @@ def _met(plan: BatchPlan, loss: Loss, rows: Rows, factors: FloatArray) -> tuple[
     batch = plan.batch_of(rows.step)
     targets = len(factors)
     own, so_far = plan.rows_of(batch), plan.rows_so_far(batch)
-    batch_sum, epoch_sum = rows.batch_squares @ factors, rows.epoch_squares @ factors
+    batch_sum, batch_penalty = (rows.batch_squares @ factors).T
+    epoch_sum, epoch_penalty = (rows.epoch_squares @ factors).T
+    penalty = _mean_over_rows(plan, own, so_far, batch_penalty, epoch_penalty)
     mean_square = epoch_sum / (so_far * targets)
     if loss == "mse":
-        return batch_sum / (own * targets), mean_square, np.sqrt(mean_square)
+        return batch_sum / (own * targets) + batch_penalty, mean_square + penalty, np.sqrt(mean_square)
     sums = np.where(batch == 0, np.nan, batch_sum)
-    return sums, _mean_of_sums(plan, own, so_far, batch_sum, epoch_sum), np.sqrt(mean_square)
+    mean_sum = _mean_over_rows(plan, own, so_far, batch_sum, epoch_sum)
+    return sums + batch_penalty, mean_sum + penalty, np.sqrt(mean_square)
 
 
-def _mean_of_sums(
-    plan: BatchPlan, own: IntArray, so_far: IntArray, batch_sum: FloatArray, epoch_sum: FloatArray
+def _mean_over_rows(
+    plan: BatchPlan, own: IntArray, so_far: IntArray, batch: FloatArray, epoch: FloatArray
 ) -> FloatArray:
-    """Keras's epoch loss where a batch's loss is a sum: the mean of the batches' losses, weighted by their rows."""
+    """Keras's mean over an epoch of what is one number a batch, weighted by the batches' rows, from its plain sum."""
     # Only the epoch's last batch can be short, so all before it weigh alike.
-    weighted: FloatArray = (plan.batch_size * (epoch_sum - batch_sum) + own * batch_sum) / so_far
+    weighted: FloatArray = (plan.batch_size * (epoch - batch) + own * batch) / so_far
     return weighted

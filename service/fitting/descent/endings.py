@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from service.fitting.arrays import FloatArray
+from service.fitting.comparison import References
 from service.fitting.outcome import OutcomeKind
-from service.fitting.problem import Problem
-from service.fitting.reference.least_squares import LeastSquares
 
 _MESSAGES: dict[OutcomeKind, str] = {
     "exact": "Solved in closed form; the estimate is the reference.",
@@ -18,14 +18,21 @@ _MESSAGES: dict[OutcomeKind, str] = {
 }
 
 
-def message(kind: OutcomeKind, problem: Problem, reference: LeastSquares, loss: float) -> str:
-    """The ending in words, with what is missing to a unique answer, or to numbers that can be said."""
+def message(kind: OutcomeKind, found: References, *numbers: FloatArray | float) -> str:
+    """The ending in words, with what is missing to a unique answer, or to `numbers` of the answer that can be said."""
     text = _MESSAGES[kind]
-    if not reference.is_full_rank:
-        text += (
-            f" The data determine {reference.rank} of {len(problem.model.terms)} directions: "
-            "the reference is the solution of least norm among many."
-        )
-    if not np.isfinite(loss):
-        text += " Numbers too large for float64, the final loss among them, are null."
+    data = found.unpenalised
+    if found.is_penalised:
+        text += " The reference is the penalised optimum, with least squares beside it."
+    if not data.is_full_rank:
+        text += f" The data determine {data.rank} of {len(data.parameters)} directions: {_choice(found)}."
+    references = (found.original.parameters, data.parameters) if found.is_penalised else (data.parameters,)
+    if not all(np.isfinite(part).all() for part in (*numbers, *references)):
+        text += " Numbers too large for float64 are null."
     return text
+
+
+def _choice(found: References) -> str:
+    if not found.original.is_full_rank:
+        return "the reference is the solution of least norm among many"
+    return "the penalty decides about the rest, and the least squares beside it are of least norm among many"

@@ -16,11 +16,18 @@ from service.fitting.loss import Loss
 class Arena:
     """All that stays the same through a descent, in the working precision.
 
-    `design` is A (n, m) and `targets` Y (n, q), both C-contiguous.
+    Attributes
+    ----------
+    design, targets
+        A (n, m) and Y (n, q), C-contiguous, their rows multiplied by the root of the row's weight: plain squares are
+        weighted ones then, and a batch's loss is still divided by its rows.
+    penalties
+        (m,) float64: what is added to every batch's loss for each parameter's square.
     """
 
     design: WorkingArray
     targets: WorkingArray
+    penalties: FloatArray
     plan: BatchPlan
     rule: Rule
     loss: Loss
@@ -41,9 +48,10 @@ class State:
     slots
         (SLOTS, m, q), the optimizer's memory.
     batch_squares
-        (q,) sums of squared residuals of the last step's batch, before its update.
+        (2, q) of the last step's batch, before its update: sums of squared residuals, and of squared parameters times
+        their penalties.
     epoch_squares
-        (q,) the same summed over the epoch so far.
+        (2, q) the same summed over the batches of the epoch so far.
     """
 
     step: int
@@ -54,14 +62,14 @@ class State:
 
     @classmethod
     def at_start(cls, parameters: WorkingArray) -> "State":
-        targets = parameters.shape[1]
+        squares = (2, parameters.shape[1])
         slots = np.zeros((SLOTS, *parameters.shape), dtype=parameters.dtype)
-        return cls(0, parameters, slots, np.zeros(targets), np.zeros(targets))
+        return cls(0, parameters, slots, np.zeros(squares), np.zeros(squares))
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Recorded states: step (r,), parameters (r, m, q), batch_squares and epoch_squares (r, q)."""
+    """Recorded states: step (r,), parameters (r, m, q), batch_squares and epoch_squares (r, 2, q)."""
 
     step: IntArray
     parameters: WorkingArray
@@ -101,4 +109,5 @@ class Engine(Protocol):
 def no_rows(count: int, state: State) -> tuple[NDArray[Any], FloatArray, FloatArray]:
     """Empty arrays for `count` recorded rows: parameters, batch squares, epoch squares."""
     m, q = state.parameters.shape
-    return np.empty((count, m, q), dtype=state.parameters.dtype), np.empty((count, q)), np.empty((count, q))
+    squares = (count, 2, q)
+    return np.empty((count, m, q), dtype=state.parameters.dtype), np.empty(squares), np.empty(squares)

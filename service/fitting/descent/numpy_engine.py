@@ -64,11 +64,22 @@ def _gradient(
 
 
 @njit(cache=True)
+def _penalise(penalties: FloatArray, w: WorkingArray, squares: FloatArray) -> None:
+    """Sums of penalty_j w_jk^2 into `squares` (q,)."""
+    m, q = w.shape
+    squares[:] = 0.0
+    for j in range(m):
+        for k in range(q):
+            squares[k] += penalties[j] * (w[j, k] * w[j, k])
+
+
+@njit(cache=True)
 def _step(
     code: int,
     w: WorkingArray,
     gradient: FloatArray,
     factor: float,
+    penalties: FloatArray,
     slots: WorkingArray,
     rate: Any,
     options: WorkingArray,
@@ -81,7 +92,7 @@ def _step(
     finite = True
     for j in range(m):
         for k in range(q):
-            g = w.dtype.type(gradient[j, k] * factor)
+            g = w.dtype.type(gradient[j, k] * factor + 2.0 * penalties[j] * w[j, k])
             value, a, b, c = _update(
                 code, w[j, k], g, slots[0, j, k], slots[1, j, k], slots[2, j, k], rate, options, flags
             )
@@ -95,6 +106,7 @@ def _step(
 def _run(
     design: WorkingArray,
     targets: WorkingArray,
+    penalties: FloatArray,
     batch_size: int,
     per_epoch: int,
     mean: bool,
@@ -116,7 +128,12 @@ def _run(
 ) -> tuple[int, int]:
     """Take steps in place; returns how many were taken and how many rows were recorded."""
     n, q = targets.shape
-    gradient, squares = np.empty(w.shape), np.empty(q)
+    gradient = np.empty(w.shape)
+    # Where there is no penalty its sums stay 0, and are not worked on. One axis is quicker than two.
+    penalised = penalties.any()
+    squares = np.empty(2 * q if penalised else q)
+    of_residuals, of_parameters = squares[:q], squares[q:]
+    in_batch, in_epoch = batch_squares.reshape(2 * q)[: len(squares)], epoch_squares.reshape(2 * q)[: len(squares)]
     new_w, new_slots = np.empty_like(w), np.empty_like(slots)
     first_epoch = first_step // per_epoch
     rows = orders[0]
@@ -128,17 +145,19 @@ def _run(
         last = min(first + batch_size, n)
         if orders.shape[1] > 0:
             rows = orders[done // per_epoch - first_epoch]
-        _gradient(design, targets, rows, first, last, w, gradient, squares)
+        _gradient(design, targets, rows, first, last, w, gradient, of_residuals)
+        if penalised:
+            _penalise(penalties, w, of_parameters)
         factor = 2.0 / ((last - first) * q) if mean else 2.0
         finite = np.isfinite(squares.sum())
         if finite:
-            finite = _step(code, w, gradient, factor, slots, rate, options, flags, new_w, new_slots)
+            finite = _step(code, w, gradient, factor, penalties, slots, rate, options, flags, new_w, new_slots)
         if not finite:
             return taken, kept
-        w[:], slots[:], batch_squares[:] = new_w, new_slots, squares
+        w[:], slots[:], in_batch[:] = new_w, new_slots, squares
         if batch == 0:
-            epoch_squares[:] = 0.0
-        epoch_squares += squares
+            in_epoch[:] = 0.0
+        in_epoch += squares
         if kept < len(recorded) and recorded[kept] == done + 1:
             kept_w[kept], kept_batch[kept], kept_epoch[kept] = w, batch_squares, epoch_squares
             kept += 1
@@ -168,7 +187,7 @@ class NumpyRowsEngine:
         batch_squares, epoch_squares = state.batch_squares.copy(), state.epoch_squares.copy()
         rows = no_rows(len(recorded), state)
         taken, kept = _run(
-            arena.design, arena.targets, plan.batch_size, plan.steps_per_epoch, arena.loss == "mse",
+            arena.design, arena.targets, arena.penalties, plan.batch_size, plan.steps_per_epoch, arena.loss == "mse",
             arena.rule.code, self._rate, self._options, self._flags,
             state.step, count, _IN_ORDER if orders is None else orders, recorded,
             w, slots, batch_squares, epoch_squares,

@@ -23,7 +23,10 @@ class Zeros:
 
 @dataclass(frozen=True)
 class Values:
-    """Given coefficients (p, q) and intercepts (q,); without an intercept in the model, `intercept` is None."""
+    """Given coefficients, a row for each of `Model.powers` and q wide, and intercepts (q,).
+
+    Without an intercept in the model, `intercept` is None.
+    """
 
     coefficients: tuple[tuple[float, ...], ...]
     intercept: tuple[float, ...] | None
@@ -70,7 +73,7 @@ def draw(start: Zeros | GlorotUniform | Normal, seed: int, features: int, target
 
 def starting_parameters(problem: Problem, start: Start, seed: int) -> FloatArray:
     """Parameters (m, q) to start from, in descent's units."""
-    p, q = len(problem.model.features), len(problem.model.targets)
+    p, q = len(problem.model.powers), len(problem.model.targets)
     if not isinstance(start, Values):
         return draw(start, seed, p, q, problem.model.intercept)
     given = np.array(start.coefficients, dtype=np.float64).reshape(p, q)

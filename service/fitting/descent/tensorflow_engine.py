@@ -34,8 +34,9 @@ class _Program:
     def run(self, data: Any, numbers: Any, first: Any, count: Any, places: Any, carried: Any, kept: Any) -> Any:
         """Take up to `count` steps, the first being number `first` of its epoch, from 0.
 
-        `data` is design, targets and the rows of each step; `numbers` the rate and the rule's options; `carried` a
-        `State` without its step; `kept` a buffer for each part of `Rows`, and `places` where in it each step goes.
+        `data` is design, targets and the rows of each step; `numbers` the rate, the rule's options and the penalties
+        (m, 1); `carried` a `State` without its step; `kept` a buffer for each part of `Rows`, and `places` where in it
+        each step goes.
         """
 
         def unfinished(taken: Any, finite: Any, *_: Any) -> Any:
@@ -55,9 +56,9 @@ class _Program:
     def _step(self, data: Any, numbers: Any, position: Any, carried: Any) -> tuple[Any, Any]:
         """What one step makes of `carried`, and whether all of it is finite."""
         w, slots, _, epoch_squares = carried
-        rate, options = numbers
+        rate, options, penalties = numbers
         batch = position % self.steps_per_epoch
-        squares, gradient = self._squares_and_gradient(*self._batch(data, position, batch), w, batch)
+        squares, gradient = self._squares_and_gradient(*self._batch(data, position, batch), w, penalties, batch)
         new_w, *new_slots = RULES[self.rule](w, gradient, *tf.unstack(slots), rate, options, self.flags)
         before = tf.where(batch == 0, tf.zeros_like(epoch_squares), epoch_squares)
         finite = tf.logical_and(tf.reduce_all(tf.math.is_finite(new_w)), tf.reduce_all(tf.math.is_finite(squares)))
@@ -73,14 +74,15 @@ class _Program:
             return design[0], targets[0]
         return tf.gather(design, batch), tf.gather(targets, batch)
 
-    def _squares_and_gradient(self, a: Any, y: Any, w: Any, batch: Any) -> tuple[Any, Any]:
+    def _squares_and_gradient(self, a: Any, y: Any, w: Any, penalties: Any, batch: Any) -> tuple[Any, Any]:
         rows = tf.minimum(self.batch_size, self.rows - batch * self.batch_size)
         divisor = tf.cast(rows * y.shape[1], w.dtype) if self.mean else tf.ones([], w.dtype)
         with tf.GradientTape() as tape:
             tape.watch(w)
-            squares = tf.reduce_sum(tf.square(tf.matmul(a, w) - y), axis=0)
-            loss = tf.reduce_sum(squares) / divisor
-        return squares, tape.gradient(loss, w)
+            of_residuals = tf.reduce_sum(tf.square(tf.matmul(a, w) - y), axis=0)
+            of_parameters = tf.reduce_sum(penalties * tf.square(w), axis=0)
+            loss = tf.reduce_sum(of_residuals) / divisor + tf.reduce_sum(of_parameters)
+        return tf.stack([of_residuals, of_parameters]), tape.gradient(loss, w)
 
 
 def _written(kept: Any, place: Any, carried: Any) -> tuple[Any, ...]:
@@ -112,7 +114,8 @@ class TensorflowEngine:
         )  # fmt: skip
         self._design = tf.constant(self._arranged(arena.design))
         self._targets = tf.constant(self._arranged(arena.targets))
-        self._numbers = tuple(tf.constant(number, dtype=arena.dtype) for number in (rule.rate, rule.options))
+        numbers = (rule.rate, rule.options, arena.penalties[:, None])
+        self._numbers = tuple(tf.constant(number, dtype=arena.dtype) for number in numbers)
 
     def advance(self, state: State, count: int, orders: IntArray | None, recorded: IntArray) -> Block:
         """See `Engine.advance`."""
@@ -146,7 +149,7 @@ class TensorflowEngine:
         # One size for all blocks, whatever they record, so that they share a program.
         places = self._longest_block + 1
         m, q = state.parameters.shape
-        shapes = ((places, m, q), (places, q), (places, q))
+        shapes = ((places, m, q), (places, 2, q), (places, 2, q))
         return tuple(tf.zeros(shape, dtype=self._arena.dtype) for shape in shapes)
 
     def _arranged(self, values: WorkingArray) -> WorkingArray:

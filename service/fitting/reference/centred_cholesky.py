@@ -8,7 +8,6 @@ to `MOST_CONDITION`, so that standard errors from the inverse as it is keep 13 d
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.lapack import dtrtri
 
 from service.fitting.arrays import FloatArray
 from service.fitting.reference.columns import RawColumns
@@ -50,7 +49,6 @@ def solve_centred(columns: RawColumns, kernels: Kernels) -> Solved | None:
         identified=np.ones(m, dtype=np.bool_),
         null_space=np.empty((m, 0)),
         inverse=lambda: centred.inverse,
-        leverage=lambda: _centred_leverage(columns, centred),
     )
 
 
@@ -169,18 +167,3 @@ def _is_still(
     """
     smallest = (1e-14 if at_minimum else _HALF_UNIT) * np.sqrt(np.square(residuals).sum(axis=0))
     return bool((movement <= np.maximum(smallest, (floor / unit).max(axis=0))).all())
-
-
-def _centred_leverage(columns: RawColumns, centred: _Centred) -> FloatArray:
-    """|R^-T a_i|^2 about the means, block by block."""
-    ones = int(columns.ones)
-    solve, _ = dtrtri(centred.factor.triangle)
-    solve = solve * centred.factor.scale[:, None]
-    out = np.empty(len(columns.features))
-    for first in range(0, len(out), GRAM_ROWS):
-        part = columns.features[first : first + GRAM_ROWS] - centred.shift.centre
-        image = part @ solve[ones:]
-        if ones:
-            image += solve[0]
-        out[first : first + GRAM_ROWS] = np.einsum("ij,ij->i", image, image)
-    return out

@@ -70,19 +70,7 @@ def multiply(left: Pair, right: Pair) -> Pair:
 
 
 def square_root(values: FloatArray) -> Pair:
-    """sqrt(values) for values > 0, by one Newton step on the rounded root."""
+    """sqrt(values) for values >= 0, by one Newton step on the rounded root."""
     root = np.sqrt(values)
     square, error = two_product(root, root)
-    return normalised(root, ((values - square) - error) / (2.0 * root))
-
-
-def matrix_product(left: Pair, right: Pair) -> Pair:
-    """left (i, k) @ right (k, j) in pairs, (i, j): for small matrices, in k vectorised passes."""
-    shape = (left.high.shape[0], right.high.shape[1])
-    total, error = np.zeros(shape), np.zeros(shape)
-    for k in range(left.high.shape[1]):
-        column, row = left.high[:, k, None], right.high[None, k]
-        product, low = two_product(column, row)
-        total, lost = two_sum(total, product)
-        error += lost + (low + (column * right.low[None, k] + left.low[:, k, None] * row))
-    return normalised(total, error)
+    return normalised(root, np.where(root > 0.0, ((values - square) - error) / (2.0 * root), 0.0))

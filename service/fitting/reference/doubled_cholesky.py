@@ -10,8 +10,8 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from service.fitting.arrays import FloatArray
-from service.fitting.reference.columns import BLOCK_ROWS, DoubledColumns
-from service.fitting.reference.double_double import Pair, add, two_product, two_sum
+from service.fitting.reference.columns import DoubledColumns
+from service.fitting.reference.double_double import Pair, add
 from service.fitting.reference.gram_factor import GramFactor, factor_gram
 from service.fitting.reference.kernels import Block, Kernels
 from service.fitting.reference.passes import gram, residuals_only
@@ -50,7 +50,6 @@ def solve_doubled(columns: DoubledColumns, kernels: Kernels) -> Solved | None:
         identified=np.ones(m, dtype=np.bool_),
         null_space=np.empty((m, 0)),
         inverse=inverse[0].rounded.copy,
-        leverage=lambda: _doubled_leverage(columns, refinement),
     )
 
 
@@ -94,28 +93,3 @@ def _triangle(normal: Pair, factor: GramFactor, kernels: Kernels) -> FloatArray:
     offset = solve_triangular(rough, half.T, trans="T", check_finite=False)
     triangle: FloatArray = np.linalg.cholesky(np.eye(len(rough)) + 0.5 * (offset + offset.T)).T @ rough
     return triangle
-
-
-def _doubled_leverage(columns: DoubledColumns, refinement: _Refinement) -> FloatArray:
-    """diag(B (B'B)^-1 B'), both factors refined, their product summed in doubled precision."""
-    rows = len(columns.columns)
-    out = np.empty(rows)
-    for first in range(0, rows, BLOCK_ROWS):
-        [block] = columns.blocks(first, min(first + BLOCK_ROWS, rows))
-        transposed = Pair(*(np.asfortranarray(half.T) for half in block.pair))
-        solution = refinement.solve(transposed)
-        weights = transposed if solution is None else solution[0]
-        out[first : first + BLOCK_ROWS] = _row_products(block.pair, weights)
-    return out
-
-
-def _row_products(rows: Pair, columns: Pair) -> FloatArray:
-    """(b,) the products of row i of (b, m) and column i of (m, b), summed in doubled precision."""
-    products, errors = two_product(rows.high, columns.high.T)
-    errors = errors + rows.high * columns.low.T + rows.low * columns.high.T
-    total, error = products[:, 0], errors.sum(axis=1)
-    for column in products.T[1:]:
-        total, lost = two_sum(total, column)
-        error = error + lost
-    summed: FloatArray = total + error
-    return summed

@@ -26,8 +26,10 @@ class GramFactor:
 
     def inverse(self) -> FloatArray:
         """(m, m)."""
+        # The factor's lower triangle is 0, and stays so.
         upper, _ = dpotri(self.triangle)
-        full = np.triu(upper) + np.triu(upper, 1).T
+        full = upper + upper.T
+        full[np.diag_indices(len(full))] *= 0.5
         return np.asarray(full * self.scale[:, None] * self.scale)
 
 

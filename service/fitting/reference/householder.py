@@ -19,8 +19,8 @@ from service.fitting.reference.null_space import least_norm, undetermined
 from service.fitting.reference.solved import Solved, doubt, rank_tolerance, settled
 
 MOST_REFINEMENTS = 30
-#: Products in doubled precision, in a refinement, up to which the inverse and the leverages are refined too.
-MOST_INVERSE_WORK, MOST_LEVERAGE_WORK = 100_000_000, 5_000_000
+#: Products in doubled precision, in one step of refinement, up to which the inverse is refined too.
+MOST_INVERSE_WORK = 100_000_000
 
 
 def solve_by_qr(columns: DoubledColumns, kernels: Kernels) -> Solved:
@@ -48,7 +48,6 @@ def solve_by_qr(columns: DoubledColumns, kernels: Kernels) -> Solved:
         identified=null.identified,
         null_space=null.basis.high,
         inverse=factors.inverse,
-        leverage=lambda: factors.leverage(len(columns.columns)),
     )
 
 
@@ -194,13 +193,6 @@ class _Factors:
         inner = self.refine(nothing, -np.eye(self.rank)).solution.rounded
         out[np.ix_(columns, columns)] = 0.5 * (inner + inner.T)
         return out
-
-    def leverage(self, rows: int) -> FloatArray:
-        """(n,) the diagonal of the hat matrix, of the first `rows` rows."""
-        if rows**2 * self.rank > MOST_LEVERAGE_WORK:
-            return np.asarray(np.square(self.orthogonal[:rows]).sum(axis=1))
-        units = Pair.of(np.asfortranarray(np.eye(len(self.design.high), rows)))
-        return np.asarray(1.0 - self.refine(units, None).residuals.diagonal())
 
 
 def _augmented(columns: DoubledColumns) -> tuple[Pair, Pair]:

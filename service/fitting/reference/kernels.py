@@ -123,9 +123,14 @@ def _accumulate(total: Pair, place: tuple[int, int], products: FloatArray, error
     terms = products.tolist()
     terms += errors.tolist()
     terms += (float(total.high[place]), float(total.low[place]))
+    total.high[place], total.low[place] = exact_sum(terms)
+
+
+def exact_sum(terms: list[float]) -> tuple[float, float]:
+    """The sum as a pair, rounded from the exact one; NaN where it leaves float64 on the way."""
     high = _fsum(terms)
     terms.append(-high)
-    total.high[place], total.low[place] = high, _fsum(terms)
+    return high, _fsum(terms)
 
 
 def _fsum(terms: list[float]) -> float:

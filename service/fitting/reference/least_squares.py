@@ -8,8 +8,10 @@ condition number decides, never the size. A bound on what is left of the error c
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg.lapack import dgesdd
 
 from service.fitting.arrays import BoolArray, FloatArray
 from service.fitting.reference import solved
@@ -65,7 +67,6 @@ class LeastSquares:
     equilibrated_null_space: FloatArray
     exponents: FloatArray
     _inverse: Callable[[], FloatArray]
-    _leverage: Callable[[], FloatArray]
 
     @property
     def is_full_rank(self) -> bool:
@@ -85,21 +86,10 @@ class LeastSquares:
     def inverse(self) -> FloatArray:
         """(m, m) (A'SA + diag(penalties))^-1; NaN rows and columns for parameters that are not identified."""
         inverse = self._inverse()
-        inverse[~self.identified] = np.nan
-        inverse[:, ~self.identified] = np.nan
+        if not self.is_full_rank:
+            inverse[~self.identified] = np.nan
+            inverse[:, ~self.identified] = np.nan
         return inverse
-
-    @cached_property
-    @np.errstate(all="ignore")
-    def leverage(self) -> FloatArray:
-        """(n,) s_i a_i' (A'SA + diag(penalties))^- a_i, from 0 to 1."""
-        leverage = np.clip(self._leverage(), 0.0, 1.0)
-        weights = self.design.weights
-        if weights is None or len(leverage) == len(weights):
-            return leverage
-        whole = np.zeros(len(weights))
-        whole[weights > 0.0] = leverage
-        return whole
 
     @property
     def null_space(self) -> FloatArray:
@@ -129,7 +119,9 @@ class LeastSquares:
 
 
 def _condition(triangle: FloatArray) -> float:
-    singular = np.linalg.svd(triangle, compute_uv=False)
+    if not np.isfinite(triangle).all():
+        return np.inf
+    _, singular, _, _ = dgesdd(triangle, compute_uv=0)
     return float(singular[0] / singular[-1]) if singular[-1] > 0.0 else np.inf
 
 
@@ -138,26 +130,50 @@ def _condition(triangle: FloatArray) -> float:
 def least_squares(design: Design, y: FloatArray, kernels: Kernels = PLAIN) -> LeastSquares:
     """Solve for Y (n, q), finite, n >= 1, m >= 1, with some weight above 0."""
     columns, answer = _solve(design, y, kernels)
-    exponents, target_exponents = columns.exponents, columns.target_exponents
-    parameters = scaled_by(scaled_by(answer.parameters.rounded, target_exponents).T, -exponents).T
-    root_exponent = columns.root_exponent
-    squares = scaled_by(np.square(answer.residuals).sum(axis=0), 2.0 * (target_exponents + root_exponent))
+    back = _as_it_is(answer) if isinstance(columns, RawColumns) else _scaled_back(columns, answer)
     return LeastSquares(
         design=design,
         method=answer.method,
-        parameters=parameters,
+        parameters=back.parameters,
         certified_digits=solved.certified_digits(answer.parameters.high, answer.error),
-        residuals=_residuals(design, y, parameters, scaled_by(answer.residuals, target_exponents + root_exponent)),
-        target_squares=squares,
-        triangle=scaled_by(answer.triangle, exponents + root_exponent),
+        residuals=_unweighted(design, y, back.parameters, back.residuals),
+        target_squares=back.squares,
+        triangle=back.triangle,
         rank=answer.rank,
         rank_tolerance=answer.rank_tolerance,
         identified=answer.identified,
         rows_used=len(answer.residuals),
         equilibrated_null_space=answer.null_space,
-        exponents=exponents,
-        _inverse=lambda: _user_inverse(answer.inverse(), exponents + root_exponent),
-        _leverage=answer.leverage,
+        exponents=columns.exponents,
+        _inverse=back.inverse,
+    )
+
+
+class _Back(NamedTuple):
+    """What has units, in the user's; residuals (n, q) still weighted."""
+
+    parameters: FloatArray
+    residuals: FloatArray
+    squares: FloatArray
+    triangle: FloatArray
+    inverse: Callable[[], FloatArray]
+
+
+def _as_it_is(answer: Solved) -> _Back:
+    residuals = answer.residuals
+    squares = np.add.reduce(np.square(residuals), axis=0)
+    return _Back(answer.parameters.rounded, residuals, squares, answer.triangle, answer.inverse)
+
+
+def _scaled_back(columns: Columns, answer: Solved) -> _Back:
+    exponents, target_exponents, root_exponent = columns.exponents, columns.target_exponents, columns.root_exponent
+    row_exponents = exponents + root_exponent
+    return _Back(
+        scaled_by(scaled_by(answer.parameters.rounded, target_exponents).T, -exponents).T,
+        scaled_by(answer.residuals, target_exponents + root_exponent),
+        scaled_by(np.square(answer.residuals).sum(axis=0), 2.0 * (target_exponents + root_exponent)),
+        scaled_by(answer.triangle, row_exponents),
+        lambda: scaled_by(scaled_by(answer.inverse(), -row_exponents).T, -row_exponents).T,
     )
 
 
@@ -171,11 +187,7 @@ def _solve(design: Design, y: FloatArray, kernels: Kernels) -> tuple[Columns, So
     return doubled, answer or solve_by_qr(doubled, kernels)
 
 
-def _user_inverse(inverse: FloatArray, exponents: FloatArray) -> FloatArray:
-    return scaled_by(scaled_by(inverse, -exponents).T, -exponents).T
-
-
-def _residuals(design: Design, y: FloatArray, parameters: FloatArray, weighted: FloatArray) -> FloatArray:
+def _unweighted(design: Design, y: FloatArray, parameters: FloatArray, weighted: FloatArray) -> FloatArray:
     """Y - A W (n, q) from the weighted residuals of the rows that count."""
     weights = design.weights
     if weights is None:

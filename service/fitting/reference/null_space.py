@@ -23,6 +23,7 @@ MOST_NULL_DIRECTIONS = 20
 #: Coefficients are written as fractions up to this denominator where they are such.
 LARGEST_DENOMINATOR = 12
 _MOST_REDUCED = 400
+_LARGEST_SHIFT = 900.0
 _MOST_TERMS_IN_WORDS = 6
 
 
@@ -70,13 +71,12 @@ def least_norm(
     doubled precision. Where the null space is an accident of rounding, the bound is infinite.
     """
     relative = exponents.min() - exponents
-    space = scaled_by(null.basis.high.T, relative).T
+    basis, space = _of_moderate_size(null.basis, relative)
     orthogonal, triangle = np.linalg.qr(space)
-    block = Block(*null.basis, 0, len(exponents))
+    block = Block(*basis, 0, len(exponents))
     moved = np.zeros_like(error)
     for _ in range(3):
-        image = orthogonal.T @ scaled_by(parameters.high.T, relative).T
-        step = np.asfortranarray(_solve(triangle, image))
+        step = _solve(triangle, orthogonal.T @ scaled_by(parameters.high.T, relative).T)
         before = parameters
         parameters = Pair(*(half.copy(order="F") for half in parameters))
         PLAIN.subtract_product(block, Pair.of(step), parameters)
@@ -91,10 +91,22 @@ def least_norm(
     return Pair(*(np.where(dust, 0.0, half) for half in parameters)), np.where(dust, 0.0, bound)
 
 
+def _of_moderate_size(basis: Pair, relative: FloatArray) -> tuple[Pair, FloatArray]:
+    """The basis (m, d), and D times it, every vector of which is near 1 as far as float64 reaches."""
+    mantissa, exponent = np.frexp(basis.high)
+    sizes = np.where(mantissa == 0.0, -np.inf, exponent + relative[:, None])
+    shift = np.clip(sizes.max(axis=0), -_LARGEST_SHIFT, 0.0)
+    moved = Pair(*(np.asfortranarray(scaled_by(half, -shift)) for half in basis))
+    return moved, np.ldexp(mantissa, np.where(mantissa == 0.0, 0.0, sizes - shift).astype(np.int64))
+
+
 def _solve(triangle: FloatArray, right: FloatArray) -> FloatArray:
+    """triangle^-1 right, or what comes nearest; 0 where that leaves float64."""
     if (np.abs(triangle.diagonal()) > 0.0).all():
-        return np.asarray(solve_triangular(triangle, right, check_finite=False), dtype=np.float64)
-    return np.asarray(np.linalg.lstsq(triangle, right, rcond=None)[0], dtype=np.float64)
+        solved = np.asarray(solve_triangular(triangle, right, check_finite=False))
+    else:
+        solved = np.asarray(np.linalg.lstsq(triangle, right, rcond=None)[0])
+    return np.asfortranarray(np.where(np.isfinite(solved), solved, 0.0))
 
 
 def null_directions(

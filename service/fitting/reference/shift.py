@@ -6,8 +6,8 @@ import numpy as np
 
 from service.fitting.arrays import FloatArray
 from service.fitting.reference.columns import RawColumns
-from service.fitting.reference.double_double import Pair, two_sum
-from service.fitting.reference.kernels import PLAIN, Block
+from service.fitting.reference.double_double import Pair, two_product
+from service.fitting.reference.kernels import exact_sum
 
 #: Rows of which the means are taken.
 SAMPLE_ROWS = 1024
@@ -31,15 +31,16 @@ class Shift:
         if not columns.ones:
             return cls(False, np.zeros(features.shape[1]), np.zeros(targets.shape[1]))
         step = len(features) // SAMPLE_ROWS + 1
-        return cls(True, features[::step].mean(axis=0), targets[::step].mean(axis=0))
+        return cls(True, _mean(features[::step]), _mean(targets[::step]))
 
     def start(self, shifted: FloatArray) -> Pair:
         """T^-1 shifted, for (m, q), and the targets' centres: in pairs, for the intercept may be a small difference."""
         start = Pair.of(np.asfortranarray(shifted))
         if self.ones:
-            intercept = Pair(*(np.asfortranarray(half[None]) for half in two_sum(shifted[0], self.targets)))
-            PLAIN.subtract_product(Block(self.centre[None], None, 0, 1), Pair.of(shifted[1:]), intercept)
-            start.high[0], start.low[0] = intercept.high[0], intercept.low[0]
+            products, errors = two_product(-self.centre[:, None], shifted[1:])
+            for k, centre in enumerate(self.targets.tolist()):
+                terms = [centre, float(shifted[0, k]), *products[:, k].tolist(), *errors[:, k].tolist()]
+                start.high[0, k], start.low[0, k] = exact_sum(terms)
         return start
 
     def parameters(self, shifted: FloatArray) -> FloatArray:
@@ -74,3 +75,8 @@ class Shift:
         out = shifted.copy()
         out[:, 1:] += shifted[:, :1] * self.centre
         return out
+
+
+def _mean(values: FloatArray) -> FloatArray:
+    mean: FloatArray = np.add.reduce(values, axis=0) / len(values)
+    return mean

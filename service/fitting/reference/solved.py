@@ -1,5 +1,6 @@
 """What the ways of solving least squares have in common: the answer in the units of the columns, and how sure it is."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -37,8 +38,8 @@ class Solved:
         (m,) whether the data determine each parameter.
     null_space
         (m, d) a basis of what B maps to 0, in the columns' units; (m, 0) where the rank is full.
-    inverse, leverage
-        Computed when asked for: (m, m) (B'B + diag(penalties))^-1, and the diagonal of the hat matrix, (n,).
+    inverse
+        Computed when asked for: (m, m) (B'B + diag(penalties))^-1.
     """
 
     method: Method
@@ -51,7 +52,6 @@ class Solved:
     identified: BoolArray
     null_space: FloatArray
     inverse: Callable[[], FloatArray]
-    leverage: Callable[[], FloatArray]
 
 
 def rank_tolerance(rows: int, columns: int) -> float:
@@ -92,9 +92,5 @@ def settled(parameters: Pair, error: FloatArray, floor: FloatArray) -> tuple[Pai
 
 def certified_digits(parameters: FloatArray, error: FloatArray) -> float:
     """The least -log10 of the relative error bound, the rounding to float64 included, from 0 to `MOST_DIGITS`."""
-    with np.errstate(all="ignore"):
-        relative = np.where(error == 0.0, 0.0, error / np.abs(parameters))
-        worst = float(relative.max(initial=0.0))
-    if not np.isfinite(worst):
-        return 0.0
-    return float(np.clip(-np.log10(worst + 2.0**-53), 0.0, MOST_DIGITS))
+    worst = float(np.where(error == 0.0, 0.0, error / np.abs(parameters)).max(initial=0.0))
+    return min(max(-math.log10(worst + 2.0**-53), 0.0), MOST_DIGITS) if math.isfinite(worst) else 0.0

@@ -22,13 +22,19 @@ def random_problem(
     intercept: bool = True,
     scaling: Scaling | None = None,
     loss: Loss = "mse",
+    degree: int = 1,
+    weighted: bool = False,
 ) -> Problem:
-    """A well-conditioned problem with noise; the seed stands in the test's name."""
+    """A well-conditioned problem with noise; the seed stands in the test's name. One weight, if there are any, is 0."""
     stream = np.random.default_rng(seed)
     x = stream.normal(size=(rows, features))
     y = x @ stream.normal(size=(features, targets)) + 0.5 + 0.3 * stream.normal(size=(rows, targets))
     dataset = Dataset.from_arrays(x, y)
-    return Problem(dataset, resolve_model(dataset.names, None, None, intercept), scaling or Scaling(), loss)
+    if weighted:
+        weights = np.append(0.0, stream.uniform(0.2, 3.0, rows - 1))
+        dataset = Dataset((*dataset.names, "w"), np.column_stack([dataset.values, weights]))
+    model = resolve_model(dataset.names, None, None, intercept, degree, "w" if weighted else None)
+    return Problem(dataset, model, scaling or Scaling(), loss)
 
 
 def solve(problem: Problem, solver: Solver, recording: Recording | None = None) -> Solution:

@@ -13,6 +13,8 @@ from service.fitting.arrays import IntArray
 from service.fitting.descent.optimizers import Optimizer, Rmsprop, Sgd
 from service.fitting.descent.plan import plan_batches
 from service.fitting.descent.start import GlorotUniform, draw
+from service.fitting.loss import Loss
+from service.fitting.penalty import L2
 from service.fitting.problem import Problem
 from service.fitting.recording import Recording
 from service.fitting.solver import Backend, Descent, Precision
@@ -63,15 +65,18 @@ def _keras_path(problem: Problem, descent: Descent, make: Any) -> tuple[NDArray[
     """Parameters (STEPS, m, q) after each step, and the loss Keras reports for each batch before it."""
     p, q = problem.x.shape[1], problem.y.shape[1]
     start = draw(GlorotUniform(), descent.seed, p, q, intercept=True)
-    layer = keras.layers.Dense(q, dtype=descent.dtype)
+    strength = 0.0 if descent.penalty is None else descent.penalty.strength
+    layer = keras.layers.Dense(q, dtype=descent.dtype, kernel_regularizer=keras.regularizers.L2(strength))
     model = keras.Sequential([keras.Input((p,), dtype=descent.dtype), layer])
     layer.set_weights([start[1:], start[0]])
     optimizer, loss_of = make(), keras.losses.MeanSquaredError(dtype=descent.dtype)
     path, losses = [], []
     x, y = problem.x.astype(descent.dtype), problem.y.astype(descent.dtype)
+    weights = np.ones(len(x)) if problem.weights is None else problem.weights
     for step, rows in _batches(descent, len(x)):
         with tf.GradientTape() as tape:
-            loss = loss_of(y[rows], model(x[rows], training=True))
+            loss = loss_of(y[rows], model(x[rows], training=True), weights[rows].astype(descent.dtype))
+            loss += sum(model.losses)
         optimizer.apply(tape.gradient(loss, model.trainable_weights), model.trainable_weights)
         kernel, bias = layer.get_weights()
         path.append(np.vstack([bias, kernel]))
@@ -85,8 +90,18 @@ def _keras_path(problem: Problem, descent: Descent, make: Any) -> tuple[NDArray[
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("optimizer", range(len(OPTIMIZERS)), ids=lambda i: f"{OPTIMIZERS[i][0]}")
 def test_every_step_is_keras_step(optimizer: int, plan: str, targets: int, precision: Precision) -> None:
-    rule, make = OPTIMIZERS[optimizer]
-    problem = random_problem(seed=5, targets=targets)
+    _compare(random_problem(seed=5, targets=targets), *OPTIMIZERS[optimizer], plan, precision)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_every_step_with_weights_and_a_penalty_is_keras_step(plan: str, precision: Precision) -> None:
+    # A strength that float32 holds: Keras rounds it, as it does momentum.
+    _compare(random_problem(seed=5, targets=3, weighted=True), *OPTIMIZERS[2], plan, precision, L2(0.0625))
+
+
+def _compare(
+    problem: Problem, rule: Optimizer, make: Any, plan: str, precision: Precision, penalty: L2 | None = None
+) -> None:
     tolerance = 1e-10 if precision == "float64" else 1e-5
     expected: tuple[NDArray[Any], NDArray[Any]] | None = None
     backends: tuple[Backend, ...] = ("numpy", "tensorflow")
@@ -96,6 +111,7 @@ def test_every_step_is_keras_step(optimizer: int, plan: str, targets: int, preci
             dtype=precision,
             optimizer=rule,
             start=GlorotUniform(),
+            penalty=penalty,
             **PLANS[plan],  # type: ignore[arg-type]
         )
         assert plan_batches(descent, 23).total_steps == STEPS
@@ -108,15 +124,35 @@ def test_every_step_is_keras_step(optimizer: int, plan: str, targets: int, preci
         np.testing.assert_allclose(record.original.batch_loss[1:], expected[1], rtol=tolerance * 10)
 
 
-def test_an_epochs_progress_is_what_keras_prints() -> None:
+class _SumOfSquares(keras.losses.Loss):  # type: ignore[misc]
+    """Keras's own loss classes take the mean over targets before they sum over rows."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.sum(keras.ops.square(y_true - y_pred), axis=-1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("penalty", [None, L2(0.3)])
+@pytest.mark.parametrize("loss", ["mse", "sum_squares"])
+def test_an_epochs_progress_is_what_keras_prints(loss: Loss, penalty: L2 | None, weighted: bool) -> None:
     """`loss` and RMSE as `Model.fit` accumulates them, for whole epochs with a short last batch."""
-    problem = random_problem(seed=6, targets=2)
-    descent = Descent(dtype="float32", optimizer=Sgd(0.05), epochs=4, batch_size=5)
-    layer = keras.layers.Dense(2, kernel_initializer="zeros")
+    problem = random_problem(seed=6, targets=2, loss=loss, weighted=weighted)
+    backends: tuple[Backend, ...] = ("numpy", "tensorflow")
+    strength = 0.0 if penalty is None else penalty.strength
+    layer = keras.layers.Dense(2, kernel_initializer="zeros", kernel_regularizer=keras.regularizers.L2(strength))
     model = keras.Sequential([keras.Input((3,)), layer])
-    model.compile(keras.optimizers.SGD(0.05), "mse", metrics=[keras.metrics.RootMeanSquaredError()])
-    history = model.fit(problem.x, problem.y, epochs=4, batch_size=5, shuffle=False, verbose=0).history
-    record = solve(problem, descent).trajectory
-    assert record is not None
-    np.testing.assert_allclose(record.original.epoch_loss[1:], history["loss"], rtol=1e-5)
-    np.testing.assert_allclose(record.original.epoch_rmse[1:], history["root_mean_squared_error"], rtol=1e-5)
+    objective = "mse" if loss == "mse" else _SumOfSquares(reduction="sum")
+    model.compile(keras.optimizers.SGD(0.01), objective, metrics=[keras.metrics.RootMeanSquaredError()])
+    history = model.fit(
+        problem.x, problem.y, sample_weight=problem.weights, epochs=4, batch_size=5, shuffle=False, verbose=0
+    ).history
+    for backend in backends:
+        descent = Descent(
+            backend=backend, dtype="float32", optimizer=Sgd(0.01), epochs=4, batch_size=5, penalty=penalty
+        )
+        record = solve(problem, descent).trajectory
+        assert record is not None
+        np.testing.assert_allclose(record.original.epoch_loss[1:], history["loss"], rtol=1e-5)
+        if not weighted:
+            # Keras's metrics pay no heed to the weights, ours weigh the squares as the loss does.
+            np.testing.assert_allclose(record.original.epoch_rmse[1:], history["root_mean_squared_error"], rtol=1e-5)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from service.fitting.arrays import FloatArray
+from service.fitting.check import check
 from service.fitting.data import Dataset
 from service.fitting.descent.optimizers import Optimizer, Rmsprop, Sgd
 from service.fitting.descent.start import GlorotUniform, Start, Values
@@ -11,12 +12,13 @@ from service.fitting.errors import FitCancelled
 from service.fitting.fit import fit
 from service.fitting.loss import Loss
 from service.fitting.model import resolve_model
+from service.fitting.penalty import L2
 from service.fitting.problem import Problem
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
 from service.fitting.solution import Solution
 from service.fitting.solver import Backend, Descent, Exact, Stop
-from service.fitting.task import Progress
+from service.fitting.task import FitTask, Progress
 from service.fitting.trajectory import Trajectory
 from tests.fitting.descent.problems import random_problem, solve
 
@@ -33,30 +35,57 @@ def _coefficients(trajectory: Trajectory) -> FloatArray:
     return trajectory.original.coefficients
 
 
-def _loss_directly(problem: Problem, parameters: FloatArray) -> float:
-    squares = np.square(problem.design(problem.x) @ parameters - problem.y).sum()
-    return float(squares / problem.y.size if problem.loss == "mse" else squares)
+def _loss_directly(problem: Problem, parameters: FloatArray, penalty: L2 | None = None) -> float:
+    weights = 1.0 if problem.weights is None else problem.weights[:, None]
+    squares = (weights * np.square(problem.design().plain() @ parameters - problem.y)).sum()
+    loss = float(squares / problem.y.size if problem.loss == "mse" else squares)
+    if penalty is None:
+        return loss
+    scaled = problem.units.to_scaled(parameters)[int(problem.model.intercept) :]
+    return loss + penalty.strength * float(np.square(scaled * problem.units.targets.spread).sum())
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("loss", ["mse", "sum_squares"])
 @pytest.mark.parametrize(
-    ("scaling", "intercept"),
+    ("scaling", "intercept", "degree"),
     [
-        (Scaling(), True),
-        (Scaling(), False),
-        (Scaling("standard", "minmax"), True),
-        (Scaling("minmax", "standard"), True),
+        (Scaling(), True, 1),
+        (Scaling(), False, 2),
+        (Scaling("standard", "minmax"), True, 2),
+        (Scaling("minmax", "standard"), True, 1),
     ],
 )
-def test_every_column_of_every_row(backend: Backend, loss: Loss, scaling: Scaling, intercept: bool) -> None:
+@pytest.mark.parametrize(("weighted", "penalty"), [(False, None), (True, L2(0.4))])
+def test_every_column_of_every_row(
+    backend: Backend,
+    loss: Loss,
+    scaling: Scaling,
+    intercept: bool,
+    degree: int,
+    weighted: bool,
+    penalty: L2 | None,
+) -> None:
     """Against an independent descent in descent's units, with everything worked out from its definition."""
-    problem = random_problem(3, targets=2, intercept=intercept, scaling=scaling, loss=loss)
-    descent = Descent(backend=backend, optimizer=Sgd(0.002), epochs=3, batch_size=10, start=GlorotUniform(), seed=4)
+    problem = random_problem(
+        3, targets=2, intercept=intercept, scaling=scaling, loss=loss, degree=degree, weighted=weighted
+    )
+    descent = Descent(
+        backend=backend,
+        optimizer=Sgd(0.002),
+        epochs=3,
+        batch_size=10,
+        start=GlorotUniform(),
+        seed=4,
+        penalty=penalty,
+    )
     solution = solve(problem, descent, Recording("step"))
     record = _trajectory(solution)
-    x, y, units = problem.scaled_x, problem.scaled_y, problem.units
-    a = problem.design(x)
+    y, units = problem.scaled_y, problem.units
+    a = np.hstack([np.ones((23, 1)), problem.scaled_x]) if intercept else problem.scaled_x
+    s = np.ones((23, 1)) if problem.weights is None else problem.weights[:, None]
+    strength = np.full((a.shape[1], 1), 0.0 if penalty is None else penalty.strength)
+    strength[: int(intercept)] = 0.0
     assert record.scaled is None or record.scaled.coefficients is not None
     w = (record.scaled or record.original).coefficients[0].copy()  # type: ignore[index]
     spread = units.targets.spread
@@ -65,16 +94,16 @@ def test_every_column_of_every_row(backend: Backend, loss: Loss, scaling: Scalin
         first = (row - 1) % 3 * 10
         if first == 0:
             epoch_squares, epoch_rows, epoch_loss = 0.0, 0, 0.0
-        batch, targets = a[first : first + 10], y[first : first + 10]
+        batch, targets, weights = a[first : first + 10], y[first : first + 10], s[first : first + 10]
         residual = batch @ w - targets
-        squares = np.square(residual * spread).sum()
+        squares = (weights * np.square(residual * spread)).sum()
         divisor = targets.size if loss == "mse" else 1
-        batch_loss = squares / divisor
-        w = w - 0.002 * (2.0 / divisor) * batch.T @ residual
+        batch_loss = squares / divisor + (strength * np.square(w * spread)).sum()
+        w = w - 0.002 * ((2.0 / divisor) * batch.T @ (weights * residual) + 2.0 * strength * w)
         epoch_squares, epoch_rows = epoch_squares + squares, epoch_rows + len(batch)
         epoch_loss += batch_loss * len(batch)
         user = units.to_user(w)
-        gradient = 2.0 / (y.size if loss == "mse" else 1) * a.T @ (a @ w - y)
+        gradient = 2.0 / (y.size if loss == "mse" else 1) * a.T @ (s * (a @ w - y)) + 2.0 * strength * w
         reference = np.array([c.reference for c in solution.report.coefficients]).reshape(2, -1).T
         seen = record.original
         assert (record.step[row], record.rows[row], record.learning_rate[row]) == (row, len(batch), 0.002)
@@ -82,9 +111,32 @@ def test_every_column_of_every_row(backend: Backend, loss: Loss, scaling: Scalin
         np.testing.assert_allclose(seen.batch_loss[row], batch_loss, rtol=1e-10)
         np.testing.assert_allclose(seen.epoch_loss[row], epoch_loss / epoch_rows, rtol=1e-10)
         np.testing.assert_allclose(seen.epoch_rmse[row], np.sqrt(epoch_squares / (epoch_rows * 2)), rtol=1e-10)
-        np.testing.assert_allclose(seen.loss[row], _loss_directly(problem, user), rtol=1e-10)
+        np.testing.assert_allclose(seen.loss[row], _loss_directly(problem, user, penalty), rtol=1e-10)
         np.testing.assert_allclose(record.gradient_norm[row], np.linalg.norm(gradient), rtol=1e-9)
         np.testing.assert_allclose(seen.gap[row], np.linalg.norm(user - reference), rtol=1e-9)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scaling", [Scaling("standard", "minmax"), Scaling("minmax"), Scaling()])
+@pytest.mark.parametrize("penalty", [None, L2(0.05)])
+def test_descent_ends_at_its_reference(backend: Backend, scaling: Scaling, penalty: L2 | None) -> None:
+    problem = random_problem(5, rows=40, features=2, targets=2, scaling=scaling, degree=2, weighted=True)
+    descent = Descent(backend=backend, optimizer=Sgd(0.05, 0.95), epochs=20_000, penalty=penalty)
+    solution = solve(problem, descent)
+    report, record = solution.report, _trajectory(solution)
+    assert record.original.gap[0] > 0.1
+    assert record.original.gap[-1] < 1e-11
+    assert 0.0 <= report.loss.excess < 1e-22
+    assert report.loss.final == pytest.approx(report.loss.reference, rel=1e-12)
+    exact = solve(problem, Exact(penalty)).report
+    for ours, reference in zip(report.coefficients, exact.coefficients, strict=True):
+        assert ours.matching_digits > 10
+        assert ours.estimate == pytest.approx(reference.estimate, rel=1e-10)
+        assert ours.unpenalised == reference.unpenalised
+        np.testing.assert_equal(ours.std_error, reference.std_error)
+    assert report.reference == exact.reference
+    assert repr(report.summary) == repr(exact.summary)
+    assert ("penalised optimum" in report.outcome.message) == (penalty is not None)
 
 
 def test_the_start_is_row_0_and_met_no_batch() -> None:
@@ -225,7 +277,7 @@ def test_the_exact_solver_is_its_own_reference() -> None:
     assert report.loss.final == report.loss.reference == pytest.approx(_loss_directly(problem, estimate), rel=1e-12)
     assert report.loss.excess == 0.0
     assert report.loss.initial is None
-    np.testing.assert_allclose(estimate, np.linalg.lstsq(problem.design(problem.x), problem.y)[0], rtol=1e-12)
+    np.testing.assert_allclose(estimate, np.linalg.lstsq(problem.design().plain(), problem.y)[0], rtol=1e-12)
 
 
 def test_the_comparison_is_told_in_the_users_units() -> None:
@@ -248,7 +300,7 @@ def test_what_the_data_do_not_identify_is_remembered_from_the_start(start: Start
     problem = random_problem(8, rows=1)
     solution = solve(problem, Descent(optimizer=Sgd(0.1), epochs=5000, start=start))
     record = _trajectory(solution)
-    a = problem.design(problem.x)
+    a = problem.design().plain()
     beginning = _coefficients(record)[0]
     expected = np.linalg.pinv(a) @ problem.y + beginning - np.linalg.pinv(a) @ a @ beginning
     np.testing.assert_allclose(_coefficients(record)[-1], expected, rtol=1e-12)
@@ -283,5 +335,44 @@ def test_numbers_of_any_size_are_answered_without_a_word_on_the_console(
     problem = Problem(dataset, resolve_model(dataset.names, None, None, intercept=True), scaling)
     report = solve(problem, solver).report
     assert all(np.isfinite(coefficient.reference) for coefficient in report.coefficients)
-    assert ("null" in report.outcome.message) == (not np.isfinite(report.loss.final))
+    numbers = [*(coefficient.estimate for coefficient in report.coefficients), report.loss.final]
+    assert ("null" in report.outcome.message) == (not np.isfinite(numbers).all())
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("size", "weight", "strength", "scaling"),
+    [
+        (1e300, 1.0, 1e-300, Scaling()),
+        (1e-300, 1.0, 1e300, Scaling("none", "minmax")),
+        (1.0, 1e-300, 1.0, Scaling()),
+        (1.0, 1e300, 1.0, Scaling("standard", "standard")),
+        (1e-150, 1e-150, 1.0, Scaling("minmax", "minmax")),
+        (1e150, 1.0, 1e-10, Scaling("standard", "standard")),
+    ],
+)
+def test_weights_and_penalties_of_any_size_are_answered_without_a_word_on_the_console(
+    backend: Backend, size: float, weight: float, strength: float, scaling: Scaling, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stream = np.random.default_rng(1)
+    values = np.column_stack([size * stream.normal(size=(9, 4)), weight * stream.uniform(size=9)])
+    names = ("x1", "x2", "y1", "y2", "w")
+    model = resolve_model(names, None, None, intercept=True, weights="w")
+    descent = Descent(backend=backend, epochs=3, penalty=L2(strength), start=GlorotUniform())
+    task = FitTask(model, descent, scaling)
+    _hear_the_greetings(backend, capfd)
+    check(task, Dataset(names, values))
+    report = solve(task.problem(Dataset(names, values)), descent).report
+    assert all(np.isfinite(coefficient.reference) for coefficient in report.coefficients)
+    numbers = [*(coefficient.estimate for coefficient in report.coefficients), report.loss.final]
+    assert ("null" in report.outcome.message) == (not np.isfinite(numbers).all())
+    assert capfd.readouterr() == ("", "")
+
+
+def _hear_the_greetings(backend: Backend, capfd: pytest.CaptureFixture[str]) -> None:
+    """XLA says once a process, at its first compilation, that it is there."""
+    dataset = Dataset.from_columns({"y": [0.0, 1.0]})
+    problem = Problem(dataset, resolve_model(dataset.names, None, None, intercept=True))
+    solve(problem, Descent(backend=backend, epochs=1))
+    capfd.readouterr()
