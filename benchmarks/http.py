@@ -1,74 +1,65 @@
-"""A fit of 50 rows over HTTP, queued and stored, against a bare route that calls scikit-learn and stores nothing.
+"""A fit of 50 rows over HTTP, with inference, stored, against a bare route that calls scikit-learn and stores nothing.
 
-Both are real servers on this machine, asked by the same client over one kept connection; medians are compared. The
-do-nothing baseline is our own ``GET /health/live``.
+Both are real servers on this machine, sent the same bodies by the same clients: no two bodies alike, so each fit brings
+a dataset to store. One client at a time for the median, sixteen for how many are answered a second. The do-nothing
+baseline is our own ``GET /health/live``.
 """
 
+import itertools
 import json
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection
 
 import numpy as np
 import psutil
 
-from benchmarks.figure import Figure, median_seconds
+from benchmarks.clients import get, measure, post
+from benchmarks.figure import Figure
 from service.launch import launched
 
-REPEATS = 200
-IDLE_MEGABYTES = 150.0
+SECONDS, CLIENTS = 3.0, 16
+PEER, GOAL = "bare_fastapi_with_scikit_learn", 1 / 2.5
+MOST_SECONDS, LEAST_A_SECOND = 2e-3, 800.0
+MOST_MEGABYTES = 150.0
 
 
 def figures() -> Iterator[Figure]:
     """See the module."""
-    body = _body()
     with _bare_route() as peer, launched() as service:
-        ours = _connect(service.address)
-        theirs = median_seconds(lambda: _post(peer, "/fit", body), REPEATS)
-        fits = median_seconds(lambda: _post(ours, "/v1/fits", body, {"Prefer": "wait=30"}), REPEATS)
-        nothing = median_seconds(lambda: _get(ours, "/health/live"), REPEATS)
-        yield Figure("http_exact_50_rows", theirs / fits, 1 / 2.5, "bare_fastapi_with_scikit_learn")
-        yield Figure("http_exact_50_rows", nothing / fits, 1 / 2.5, "own_health_live")
-        yield Figure("http_memory_of_api", IDLE_MEGABYTES / _api_megabytes(service.pid), 1.0, "150_megabytes")
+        theirs = measure(peer, post("/fit", _bodies()), 1, SECONDS)
+        ours = measure(service.address, post("/v1/fits", _bodies()), 1, SECONDS)
+        nothing = measure(service.address, get("/health/live"), 1, 1.0)
+        yield Figure("http_exact_50_rows", theirs.median / ours.median, GOAL, PEER)
+        yield Figure("http_exact_50_rows", MOST_SECONDS / ours.median, 1.0, "2_milliseconds")
+        yield Figure("http_exact_50_rows", nothing.median / ours.median, GOAL, "own_health_live")
+        their_many = measure(peer, post("/fit", _bodies()), CLIENTS, SECONDS)
+        our_many = measure(service.address, post("/v1/fits", _bodies()), CLIENTS, SECONDS)
+        yield Figure("http_exact_fits_a_second", our_many.per_second / their_many.per_second, GOAL, PEER)
+        yield Figure("http_exact_fits_a_second", our_many.per_second / LEAST_A_SECOND, 1.0, "800_a_second")
+        yield Figure("http_memory_of_api", MOST_MEGABYTES / _api_megabytes(service.pid), 1.0, "150_megabytes")
 
 
-def _body() -> bytes:
+def _bodies() -> Iterator[bytes]:
     stream = np.random.default_rng(0)
     x = stream.normal(size=50)
     columns = {"x": x.tolist(), "y": (2 * x + stream.normal(size=50)).tolist()}
-    return json.dumps({"data": {"columns": columns}, "solver": {"kind": "exact"}}).encode()
-
-
-def _post(connection: HTTPConnection, path: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
-    connection.request("POST", path, body, {"Content-Type": "application/json", **(headers or {})})
-    answer = connection.getresponse()
-    text = answer.read()
-    if answer.status not in (200, 201):
-        raise RuntimeError(f"{path}: {answer.status} {text[:300]!r}")
-    return text
-
-
-def _get(connection: HTTPConnection, path: str) -> bytes:
-    connection.request("GET", path)
-    return connection.getresponse().read()
+    for number in itertools.count():
+        columns["y"][0] = number * 1e-6
+        yield json.dumps({"data": {"columns": columns}, "solver": {"kind": "exact"}}).encode()
 
 
 @contextmanager
-def _bare_route() -> Iterator[HTTPConnection]:
+def _bare_route() -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.bare_route"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield _connect(process.stdout.readline().removeprefix("Listening at ").strip())
+            yield process.stdout.readline().removeprefix("Listening at ").strip()
         finally:
             process.send_signal(signal.SIGTERM)
-
-
-def _connect(address: str) -> HTTPConnection:
-    return HTTPConnection(address.removeprefix("http://"))
 
 
 def _api_megabytes(supervisor: int) -> float:

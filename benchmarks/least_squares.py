@@ -7,7 +7,6 @@ statistics; A'A alone is what no method that looks at all pairs of columns can d
 The memory figure is data over the most that process needed while it fitted them, measured by Linux.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -37,7 +36,6 @@ SIZES = ((50, 1, 1.0, 1.0), (100_000, 100, 5.0, 15.0), (1_000_000, 10, 5.0, 15.0
 
 def figures() -> Iterator[Figure]:
     """See the module."""
-    use_threads(available_cores())
     for rows, columns, against_scikit_learn, against_statsmodels in SIZES:
         name = f"exact_with_inference_{rows}x{columns}"
         small = rows < 1000
@@ -76,12 +74,13 @@ def _statsmodels(x: FloatArray, y: FloatArray) -> tuple[object, ...]:
     fitted = sm.OLS(y, np.column_stack([np.ones(len(x)), x])).fit()
     return (
         fitted.params, fitted.bse, fitted.tvalues, fitted.pvalues, fitted.conf_int(), fitted.rsquared,
-        fitted.rsquared_adj, fitted.fvalue, fitted.f_pvalue, fitted.llf, fitted.aic, fitted.bic, fitted.condition_number,
+        fitted.rsquared_adj, fitted.fvalue, fitted.f_pvalue, fitted.llf, fitted.aic, fitted.bic,
+        fitted.condition_number,
     )  # fmt: skip
 
 
 def _memory(rows: int, columns: int) -> float:
-    """The most resident memory during a fit, over what was resident before it and was not data, in units of the data."""
+    """The most resident memory during a fit, less what was resident before it and was not data, over the data."""
     command = [sys.executable, "-m", "benchmarks.least_squares", str(rows), str(columns)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
@@ -105,5 +104,4 @@ def _status(field: str) -> float:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
     print(_probe(int(sys.argv[1]), int(sys.argv[2])))

@@ -14,14 +14,14 @@ from service.fitting.reference.columns import RawColumns
 from service.fitting.reference.double_double import Pair, add, two_product
 from service.fitting.reference.gram_factor import LARGEST_SQUARE, LEAST_SQUARE, GramFactor, factor_gram
 from service.fitting.reference.kernels import Kernels
-from service.fitting.reference.passes import residuals_and_gradient
+from service.fitting.reference.passes import residuals_and_gradient, shared
 from service.fitting.reference.shift import Shift
-from service.fitting.reference.solved import EPSILON, Solved, doubt, largest_terms, rank_tolerance, settled
+from service.fitting.reference.solved import EPSILON, Solved, doubt, largest_terms, lengths_of, rank_tolerance, settled
 
 #: Of A'A, its columns brought to length 1, in the 1-norm.
 MOST_CONDITION = 250.0
-#: Rows a block of the Gram matrix: enough for BLAS to run at full speed, few enough to need little memory.
-GRAM_ROWS = 4096
+#: Numbers a block of the Gram matrix: enough for BLAS to run at full speed, few enough to need little memory.
+GRAM_NUMBERS, FEWEST_GRAM_ROWS = 200_000, 1024
 #: Beyond this, the mean of a column hides its spread from a gradient that is rounded to float64.
 LARGEST_SHIFT = 1e5
 MOST_PASSES = 8
@@ -30,7 +30,7 @@ _HALF_UNIT = 2.0**-54
 
 def solve_centred(columns: RawColumns, kernels: Kernels) -> Solved | None:
     """See the module. None where the condition number, or a number's size, asks for another way."""
-    centred = _centred(columns)
+    centred = _centred(columns, kernels)
     if centred is None:
         return None
     refined = _refined(columns, kernels, centred)
@@ -75,10 +75,10 @@ class _Centred:
         return self.shift.parameters(step), movement
 
 
-def _centred(columns: RawColumns) -> _Centred | None:
+def _centred(columns: RawColumns, kernels: Kernels) -> _Centred | None:
     shift = Shift.of(columns)
     m = len(columns.exponents)
-    moments = _shifted_gram(columns, shift)
+    moments = _shifted_gram(columns, shift, kernels)
     squares = moments.diagonal()[m:]
     if not np.all((squares == 0.0) | ((squares > LEAST_SQUARE) & (squares < LARGEST_SQUARE))):
         return None
@@ -104,33 +104,40 @@ def _centred(columns: RawColumns) -> _Centred | None:
     )
 
 
-def _shifted_gram(columns: RawColumns, shift: Shift) -> FloatArray:
+def _shifted_gram(columns: RawColumns, shift: Shift, kernels: Kernels) -> FloatArray:
     """[A_s Y_s]'[A_s Y_s] (m + q, m + q), block by block."""
     features, targets = columns.features, columns.targets.high
-    rows, ones, p = len(features), int(columns.ones), features.shape[1]
+    ones, p = int(columns.ones), features.shape[1]
     size = ones + p + targets.shape[1]
-    buffer = np.empty((min(rows, GRAM_ROWS), size), order="F")
-    buffer[:, :ones] = 1.0
-    total = np.zeros((size, size))
-    for first in range(0, rows, GRAM_ROWS):
-        last = min(first + GRAM_ROWS, rows)
-        part = buffer[: last - first]
-        np.subtract(features[first:last], shift.centre, out=part[:, ones : ones + p])
-        np.subtract(targets[first:last], shift.targets, out=part[:, ones + p :])
-        total += part.T @ part
-    return total
+    rows = max(GRAM_NUMBERS // size, FEWEST_GRAM_ROWS)
+
+    def work(begin: int, end: int) -> FloatArray:
+        buffer = np.empty((min(end - begin, rows), size), order="F")
+        buffer[:, :ones] = 1.0
+        total = np.zeros((size, size))
+        for first in range(begin, end, rows):
+            last = min(first + rows, end)
+            part = buffer[: last - first]
+            np.subtract(features[first:last], shift.centre, out=part[:, ones : ones + p])
+            np.subtract(targets[first:last], shift.targets, out=part[:, ones + p :])
+            total += part.T @ part
+        return total
+
+    first, *others = shared(columns, kernels, work)
+    return sum(others, start=first)
 
 
 def _refined(columns: RawColumns, kernels: Kernels, centred: _Centred) -> tuple[Pair, FloatArray, FloatArray] | None:
     """Parameters, their error bound and residuals; None where passes do not bring what they should."""
     parameters = centred.start
     unit = np.sqrt(centred.inverse.diagonal())[:, None]
+    targets, penalties = lengths_of(columns.targets.high), columns.penalties
     before = np.inf
     for _ in range(MOST_PASSES):
         residuals, gradient = residuals_and_gradient(columns, kernels, parameters)
-        step, movement = centred.correction(_slope(gradient, columns.penalties, parameters))
+        step, movement = centred.correction(_slope(gradient, penalties, parameters))
         parameters = add(parameters, step)
-        floor = doubt(centred.inverse, largest_terms(columns, centred.lengths, parameters))
+        floor = doubt(centred.inverse, largest_terms(centred.lengths, targets, parameters, penalties))
         error = centred.contraction * movement * unit + floor
         if _is_sure(parameters, error, floor) and _is_still(
             residuals, movement, unit, floor, columns.penalties is None
@@ -165,5 +172,5 @@ def _is_still(
 
     At the minimum of their squares, a step changes the sum by the square of its length; elsewhere by the length.
     """
-    smallest = (1e-14 if at_minimum else _HALF_UNIT) * np.sqrt(np.square(residuals).sum(axis=0))
+    smallest = (1e-14 if at_minimum else _HALF_UNIT) * lengths_of(residuals)
     return bool((movement <= np.maximum(smallest, (floor / unit).max(axis=0))).all())

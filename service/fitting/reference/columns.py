@@ -18,8 +18,14 @@ from service.fitting.reference.double_double import Pair, multiply, square_root,
 from service.fitting.reference.equilibration import column_exponents, scaled_by
 from service.fitting.reference.kernels import Block
 
-#: Rows a block: few enough for a second-level cache at 100 columns, many enough that calls do not count.
-BLOCK_ROWS = 1024
+#: Numbers a block: few enough for a second-level cache, many enough that calls do not count.
+BLOCK_NUMBERS = 100_000
+_FEWEST_ROWS, _MOST_ROWS = 256, 8192
+
+
+def block_rows(columns: int) -> int:
+    """Rows a block of so many columns."""
+    return min(max(BLOCK_NUMBERS // max(columns, 1), _FEWEST_ROWS), _MOST_ROWS)
 
 
 class Columns(Protocol):
@@ -71,8 +77,9 @@ class RawColumns:
 
     def blocks(self, first: int, last: int) -> Iterator[Block]:
         """See `Columns`."""
-        for start in range(first, last, BLOCK_ROWS):
-            yield Block(self.features, None, start, min(BLOCK_ROWS, last - start), self.ones)
+        size = block_rows(self.features.shape[1])
+        for start in range(first, last, size):
+            yield Block(self.features, None, start, min(size, last - start), self.ones)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +130,9 @@ class DoubledColumns:
 
     def blocks(self, first: int, last: int) -> Iterator[Block]:
         """See `Columns`."""
-        for start in range(first, last, BLOCK_ROWS):
-            yield Block(self.columns, self.low, start, min(BLOCK_ROWS, last - start))
+        size = block_rows(self.columns.shape[1])
+        for start in range(first, last, size):
+            yield Block(self.columns, self.low, start, min(size, last - start))
 
 
 def _powers(features: FloatArray, degree: int, intercept: bool) -> tuple[Pair, FloatArray]:

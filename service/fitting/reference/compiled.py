@@ -1,5 +1,8 @@
 """`Kernels` compiled by Numba: vectorised down the columns, products by fused multiply-add, the GIL released.
 
+Everything comes transposed, so that a column is a contiguous slice: only then are the inner loops vectorised. Sums over
+rows run in `_LANES` lanes side by side and are folded at the end.
+
 Importing this module costs a process about 50 MB: only those import it that fit large problems.
 """
 
@@ -29,6 +32,74 @@ def _fma(_: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001 - Numba reads t
 
 
 @njit(cache=True, nogil=True)
+def _add_constant(value: float, low: float, total: FloatArray, error: FloatArray, count: int) -> None:
+    """(total, error) += value + low, lane by lane."""
+    for i in range(count):
+        s = total[i] + value
+        z = s - total[i]
+        error[i] += ((total[i] - (s - z)) + (value - z)) + low
+        total[i] = s
+
+
+@njit(cache=True, nogil=True)
+def _add_multiple(v: FloatArray, w: float, w_low: float, total: FloatArray, error: FloatArray) -> None:
+    """(total, error) += v (w + w_low), lane by lane."""
+    for i in range(len(v)):
+        p = v[i] * w
+        s = total[i] + p
+        z = s - total[i]
+        error[i] += ((total[i] - (s - z)) + (p - z)) + (_fma(v[i], w, -p) + v[i] * w_low)
+        total[i] = s
+
+
+@njit(cache=True, nogil=True)
+def _add_products(v: FloatArray, w: FloatArray, total: FloatArray, error: FloatArray) -> None:
+    """(total, error) += v w, lane by lane."""
+    for i in range(len(v)):
+        p = v[i] * w[i]
+        s = total[i] + p
+        z = s - total[i]
+        error[i] += ((total[i] - (s - z)) + (p - z)) + _fma(v[i], w[i], -p)
+        total[i] = s
+
+
+@njit(cache=True, nogil=True)
+def _add_numbers(v: FloatArray, total: FloatArray, error: FloatArray) -> None:
+    """(total, error) += v, lane by lane."""
+    for i in range(len(v)):
+        s = total[i] + v[i]
+        z = s - total[i]
+        error[i] += (total[i] - (s - z)) + (v[i] - z)
+        total[i] = s
+
+
+@njit(cache=True, nogil=True)
+def _add_small(v: FloatArray, w: FloatArray, error: FloatArray) -> None:
+    """Error += v w, lane by lane, for products that are rounding already."""
+    for i in range(len(v)):
+        error[i] += v[i] * w[i]
+
+
+@njit(cache=True, nogil=True)
+def _fold(total: FloatArray, error: FloatArray, g: FloatArray, g_low: FloatArray, k: int, j: int) -> None:
+    """Add the lanes to one number of a pair, halving them until one is left."""
+    half = _LANES // 2
+    while half > 0:
+        for i in range(half):
+            s = total[i] + total[half + i]
+            z = s - total[i]
+            error[i] += error[half + i] + ((total[i] - (s - z)) + (total[half + i] - z))
+            total[i] = s
+        half //= 2
+    s = g[k, j] + total[0]
+    z = s - g[k, j]
+    low = g_low[k, j] + error[0] + ((g[k, j] - (s - z)) + (total[0] - z))
+    g[k, j] = s + low
+    z = g[k, j] - s
+    g_low[k, j] = (s - (g[k, j] - z)) + (low - z)
+
+
+@njit(cache=True, nogil=True)
 def _subtract_product(
     ones: bool,
     a: FloatArray,
@@ -39,39 +110,28 @@ def _subtract_product(
     r: FloatArray,
     r_low: FloatArray,
 ) -> None:
-    rows, columns = len(r), a.shape[1]
-    inexact = a_low.shape[0] > 0
+    columns, rows = a.shape[0], r.shape[1]
     total, error = np.empty(_LANES), np.empty(_LANES)
-    first_weight = 1 if ones else 0
-    for k in range(r.shape[1]):
+    small = np.empty(_LANES)
+    shift = 1 if ones else 0
+    for k in range(r.shape[0]):
         for first in range(0, rows, _LANES):
             count = min(_LANES, rows - first)
-            for i in range(count):
-                total[i], error[i] = r[first + i, k], r_low[first + i, k]
+            at = begin + first
+            total[:count], error[:count] = r[k, first : first + count], r_low[k, first : first + count]
             if ones:
-                w, w_low = -x[0, k], x_low[0, k]
-                for i in range(count):
-                    s = total[i] + w
-                    z = s - total[i]
-                    error[i] += ((total[i] - (s - z)) + (w - z)) - w_low
-                    total[i] = s
+                _add_constant(-x[k, 0], -x_low[k, 0], total, error, count)
             for j in range(columns):
-                w, w_low = -x[first_weight + j, k], x_low[first_weight + j, k]
-                for i in range(count):
-                    v = a[begin + first + i, j]
-                    p = v * w
-                    s = total[i] + p
-                    z = s - total[i]
-                    error[i] += ((total[i] - (s - z)) + (p - z)) + (_fma(v, w, -p) - v * w_low)
-                    total[i] = s
-                if inexact:
-                    for i in range(count):
-                        error[i] += a_low[begin + first + i, j] * w
+                w = -x[k, shift + j]
+                _add_multiple(a[j, at : at + count], w, -x_low[k, shift + j], total, error)
+                if len(a_low) > 0:
+                    small[:count] = w
+                    _add_small(a_low[j, at : at + count], small, error)
             for i in range(count):
                 s = total[i] + error[i]
                 z = s - total[i]
-                r_low[first + i, k] = (total[i] - (s - z)) + (error[i] - z)
-                r[first + i, k] = s
+                r_low[k, first + i] = (total[i] - (s - z)) + (error[i] - z)
+                r[k, first + i] = s
 
 
 @njit(cache=True, nogil=True)
@@ -85,84 +145,46 @@ def _add_transposed_product(
     g: FloatArray,
     g_low: FloatArray,
 ) -> None:
-    rows, columns = len(r), a.shape[1]
-    inexact = a_low.shape[0] > 0
+    columns, rows = a.shape[0], r.shape[1]
     total, error = np.empty(_LANES), np.empty(_LANES)
     shift = 1 if ones else 0
-    for k in range(r.shape[1]):
+    for k in range(r.shape[0]):
         if ones:
             total[:], error[:] = 0.0, 0.0
             for first in range(0, rows, _LANES):
-                for i in range(min(_LANES, rows - first)):
-                    p = r[first + i, k]
-                    s = total[i] + p
-                    z = s - total[i]
-                    error[i] += ((total[i] - (s - z)) + (p - z)) + r_low[first + i, k]
-                    total[i] = s
-            _fold(total, error, g, g_low, 0, k)
+                last = min(first + _LANES, rows)
+                _add_numbers(r[k, first:last], total, error)
+                for i in range(last - first):
+                    error[i] += r_low[k, first + i]
+            _fold(total, error, g, g_low, k, 0)
         for j in range(columns):
             total[:], error[:] = 0.0, 0.0
             for first in range(0, rows, _LANES):
-                count = min(_LANES, rows - first)
-                for i in range(count):
-                    v, w = a[begin + first + i, j], r[first + i, k]
-                    p = v * w
-                    s = total[i] + p
-                    z = s - total[i]
-                    error[i] += ((total[i] - (s - z)) + (p - z)) + (_fma(v, w, -p) + v * r_low[first + i, k])
-                    total[i] = s
-                if inexact:
-                    for i in range(count):
-                        error[i] += a_low[begin + first + i, j] * r[first + i, k]
-            _fold(total, error, g, g_low, shift + j, k)
+                last = min(first + _LANES, rows)
+                column = a[j, begin + first : begin + last]
+                _add_products(column, r[k, first:last], total, error)
+                _add_small(column, r_low[k, first:last], error)
+                if len(a_low) > 0:
+                    _add_small(a_low[j, begin + first : begin + last], r[k, first:last], error)
+            _fold(total, error, g, g_low, k, shift + j)
 
 
 @njit(cache=True, nogil=True)
-def _add_gram(a: FloatArray, a_low: FloatArray, begin: int, rows: int, g: FloatArray, g_low: FloatArray) -> None:
-    columns = a.shape[1]
-    inexact = a_low.shape[0] > 0
+def _add_gram(a: FloatArray, a_low: FloatArray, begin: int, end: int, g: FloatArray, g_low: FloatArray) -> None:
     total, error = np.empty(_LANES), np.empty(_LANES)
-    for k in range(columns):
+    for k in range(len(a)):
         for j in range(k + 1):
             total[:], error[:] = 0.0, 0.0
-            for first in range(0, rows, _LANES):
-                count = min(_LANES, rows - first)
-                for i in range(count):
-                    v, w = a[begin + first + i, j], a[begin + first + i, k]
-                    p = v * w
-                    s = total[i] + p
-                    z = s - total[i]
-                    error[i] += ((total[i] - (s - z)) + (p - z)) + _fma(v, w, -p)
-                    total[i] = s
-                if inexact:
-                    for i in range(count):
-                        error[i] += (
-                            a[begin + first + i, j] * a_low[begin + first + i, k]
-                            + a_low[begin + first + i, j] * a[begin + first + i, k]
-                        )
-            _fold(total, error, g, g_low, j, k)
+            for first in range(begin, end, _LANES):
+                last = min(first + _LANES, end)
+                _add_products(a[j, first:last], a[k, first:last], total, error)
+                if len(a_low) > 0:
+                    _add_small(a[j, first:last], a_low[k, first:last], error)
+                    _add_small(a_low[j, first:last], a[k, first:last], error)
+            _fold(total, error, g, g_low, k, j)
 
 
-@njit(cache=True, nogil=True)
-def _fold(total: FloatArray, error: FloatArray, g: FloatArray, g_low: FloatArray, j: int, k: int) -> None:
-    """Add the lanes to one number of a pair, halving them until one is left."""
-    half = _LANES // 2
-    while half > 0:
-        for i in range(half):
-            s = total[i] + total[half + i]
-            z = s - total[i]
-            error[i] += error[half + i] + ((total[i] - (s - z)) + (total[half + i] - z))
-            total[i] = s
-        half //= 2
-    s = g[j, k] + total[0]
-    z = s - g[j, k]
-    low = g_low[j, k] + error[0] + ((g[j, k] - (s - z)) + (total[0] - z))
-    g[j, k] = s + low
-    z = g[j, k] - s
-    g_low[j, k] = (s - (g[j, k] - z)) + (low - z)
-
-
-_EXACT = np.empty((0, 0), order="F")
+_EXACT = np.empty((0, 0))
 
 
 class CompiledKernels:
@@ -172,23 +194,27 @@ class CompiledKernels:
 
     def subtract_product(self, block: Block, x: Pair, r: Pair) -> None:
         """See `Kernels`."""
-        _subtract_product(block.ones, block.columns, _low(block), block.first, *_columns(x), *r)
+        a, a_low = _transposed(block)
+        _subtract_product(block.ones, a, a_low, block.first, *_rows(x), *_rows(r))
 
     def add_transposed_product(self, block: Block, r: Pair, g: Pair) -> None:
         """See `Kernels`."""
-        _add_transposed_product(block.ones, block.columns, _low(block), block.first, *r, *g)
+        a, a_low = _transposed(block)
+        _add_transposed_product(block.ones, a, a_low, block.first, *_rows(r), *_rows(g))
 
     def add_gram(self, block: Block, gram: Pair) -> None:
         """See `Kernels`."""
-        _add_gram(block.columns, _low(block), block.first, block.count, *gram)
+        a, a_low = _transposed(block)
+        _add_gram(a, a_low, block.first, block.first + block.count, *_rows(gram))
 
 
-def _low(block: Block) -> FloatArray:
-    return _EXACT if block.low is None else block.low
+def _transposed(block: Block) -> tuple[FloatArray, FloatArray]:
+    return block.columns.T, _EXACT if block.low is None else block.low.T
 
 
-def _columns(pair: Pair) -> Pair:
-    return Pair(np.asfortranarray(pair.high), np.asfortranarray(pair.low))
+def _rows(pair: Pair) -> tuple[FloatArray, FloatArray]:
+    """The transposes; those of Fortran-ordered pairs are views, and written through."""
+    return np.ascontiguousarray(pair.high.T), np.ascontiguousarray(pair.low.T)
 
 
 COMPILED: Kernels = CompiledKernels()

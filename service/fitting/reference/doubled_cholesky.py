@@ -15,7 +15,7 @@ from service.fitting.reference.double_double import Pair, add
 from service.fitting.reference.gram_factor import GramFactor, factor_gram
 from service.fitting.reference.kernels import Block, Kernels
 from service.fitting.reference.passes import gram, residuals_only
-from service.fitting.reference.solved import EPSILON, Solved, doubt, largest_terms, rank_tolerance, settled
+from service.fitting.reference.solved import EPSILON, Solved, doubt, largest_terms, lengths_of, rank_tolerance, settled
 
 #: Of B'B, its columns brought to length 1, in the 1-norm.
 MOST_CONDITION = 1e11
@@ -37,7 +37,9 @@ def solve_doubled(columns: DoubledColumns, kernels: Kernels) -> Solved | None:
         return None
     parameters, left_over = solution
     m = len(lengths)
-    floor = doubt(inverse[0].high, largest_terms(columns, lengths, parameters))
+    floor = doubt(
+        inverse[0].high, largest_terms(lengths, lengths_of(columns.targets.high), parameters, columns.penalties)
+    )
     parameters, error = settled(parameters, 4.0 * np.abs(left_over) + floor, floor)
     return Solved(
         method="cholesky_doubled_refined",

@@ -16,7 +16,7 @@ from service.fitting.reference.columns import DoubledColumns
 from service.fitting.reference.double_double import Pair, add, square_root, two_sum
 from service.fitting.reference.kernels import Block, Kernels, zeros
 from service.fitting.reference.null_space import least_norm, undetermined
-from service.fitting.reference.solved import Solved, doubt, rank_tolerance, settled
+from service.fitting.reference.solved import Solved, doubt, lengths_of, rank_tolerance, settled
 
 MOST_REFINEMENTS = 30
 #: Products in doubled precision, in one step of refinement, up to which the inverse is refined too.
@@ -55,9 +55,9 @@ def _basic(factors: "_Factors", answer: "_Refined", targets: int) -> tuple[Pair,
     """The targets' solution with 0 for the dependent columns, (m, q), and its error bound."""
     columns = factors.pivots[: factors.rank]
     parts = _columns(answer.solution, 0, targets)
-    lengths = np.sqrt(np.square(factors.design.high[:, columns]).sum(axis=0))
-    amplitude = np.sqrt(np.square(factors.targets.high).sum(axis=0)) + lengths @ np.abs(parts.high)
-    left = np.sqrt(np.square(answer.residuals[:, :targets]).sum(axis=0))
+    lengths = lengths_of(factors.design.high[:, columns])
+    amplitude = lengths_of(factors.targets.high) + lengths @ np.abs(parts.high)
+    left = lengths_of(answer.residuals[:, :targets])
     rows = factors.rows_of_inverse
     # Rounding in y - A x reaches the solution through A's own inverse, that in A'r through the Gram matrix's.
     floor = doubt(rows, np.broadcast_to(amplitude, (len(rows), targets)))

@@ -106,8 +106,8 @@ class LeastSquares:
         if not self.is_full_rank:
             return np.inf
         # Relative to the largest column, so that nothing overflows; what vanishes beside it leaves no finite number.
-        exponents = column_exponents(self.triangle)
-        return _condition(scaled_by(self.triangle, np.full(len(exponents), -exponents.max())))
+        _, exponent = np.frexp(np.abs(self.triangle).max())
+        return _condition(np.ldexp(self.triangle, -exponent))
 
     @cached_property
     def equilibrated_condition(self) -> float:
@@ -161,7 +161,7 @@ class _Back(NamedTuple):
 
 def _as_it_is(answer: Solved) -> _Back:
     residuals = answer.residuals
-    squares = np.add.reduce(np.square(residuals), axis=0)
+    squares = solved.squares_of(residuals)
     return _Back(answer.parameters.rounded, residuals, squares, answer.triangle, answer.inverse)
 
 
@@ -171,7 +171,7 @@ def _scaled_back(columns: Columns, answer: Solved) -> _Back:
     return _Back(
         scaled_by(scaled_by(answer.parameters.rounded, target_exponents).T, -exponents).T,
         scaled_by(answer.residuals, target_exponents + root_exponent),
-        scaled_by(np.square(answer.residuals).sum(axis=0), 2.0 * (target_exponents + root_exponent)),
+        scaled_by(solved.squares_of(answer.residuals), 2.0 * (target_exponents + root_exponent)),
         scaled_by(answer.triangle, row_exponents),
         lambda: scaled_by(scaled_by(answer.inverse(), -row_exponents).T, -row_exponents).T,
     )

@@ -10,7 +10,7 @@ from service.fitting.arrays import FloatArray
 from service.fitting.reference.columns import Columns, DoubledColumns
 from service.fitting.reference.double_double import Pair, normalised, two_sum
 from service.fitting.reference.kernels import Kernels, zeros
-from service.fitting.threads import threads
+from service.fitting.threads import one_thread_each, threads
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ def residuals_and_gradient(columns: Columns, kernels: Kernels, parameters: Pair)
             residuals[part] = left.high
         return gradient
 
-    return residuals, _sum(_shared(columns, kernels, work))
+    return residuals, _sum(shared(columns, kernels, work))
 
 
 def residuals_only(columns: Columns, kernels: Kernels, parameters: Pair) -> FloatArray:
@@ -46,7 +46,7 @@ def residuals_only(columns: Columns, kernels: Kernels, parameters: Pair) -> Floa
             kernels.subtract_product(block, parameters, left)
             residuals[part] = left.high
 
-    _shared(columns, kernels, work)
+    shared(columns, kernels, work)
     return residuals
 
 
@@ -62,19 +62,20 @@ def gram(columns: DoubledColumns, kernels: Kernels) -> tuple[Pair, Pair]:
             kernels.add_transposed_product(block, _copied(columns.targets, part), right)
         return square, right
 
-    squares, rights = zip(*_shared(columns, kernels, work), strict=True)
+    squares, rights = zip(*shared(columns, kernels, work), strict=True)
     return _mirrored(_sum(squares)), _sum(rights)
 
 
-def _shared(columns: Columns, kernels: Kernels, work: Callable[[int, int], T]) -> list[T]:
-    """What `work` makes of each share of the rows."""
+def shared(columns: Columns, kernels: Kernels, work: Callable[[int, int], T]) -> list[T]:
+    """What `work` makes of each share of the rows, first .. last - 1."""
     rows = len(columns.targets.high)
     numbers = rows * len(columns.exponents)
     shares = min(threads(), numbers // _LEAST_SHARE) if kernels.release_lock else 1
     if shares <= 1:
         return [work(0, rows)]
     bounds = [rows * share // shares for share in range(shares + 1)]
-    with ThreadPoolExecutor(shares) as pool:
+    # On tall matrices, BLAS with two threads is no faster than with one: two of our own are.
+    with one_thread_each(), ThreadPoolExecutor(shares) as pool:
         return list(pool.map(work, bounds[:-1], bounds[1:]))
 
 

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 
 from service.fitting.arrays import BoolArray, FloatArray
-from service.fitting.reference.columns import Columns
 from service.fitting.reference.double_double import Pair
 
 Method = Literal["cholesky_refined", "cholesky_doubled_refined", "householder_qr_refined", "householder_qr_least_norm"]
@@ -71,12 +70,26 @@ def doubt(inverse: FloatArray, gradient: FloatArray) -> FloatArray:
     return np.asarray(64.0 * EPSILON**2 * (len(inverse) + 4) * (np.abs(inverse) @ gradient))
 
 
-def largest_terms(columns: Columns, lengths: FloatArray, parameters: Pair) -> FloatArray:
-    """(m, q) the size of the largest terms in the sums of A'(y - A x) - penalty x."""
+def squares_of(columns: FloatArray) -> FloatArray:
+    """(q,) the sums of squares of columns (n, q), without another array of their size."""
+    return np.array([column @ column for column in columns.T])
+
+
+def lengths_of(columns: FloatArray) -> FloatArray:
+    """(q,) the Euclidean lengths of columns (n, q)."""
+    return np.sqrt(squares_of(columns))
+
+
+def largest_terms(
+    lengths: FloatArray, targets: FloatArray, parameters: Pair, penalties: FloatArray | None
+) -> FloatArray:
+    """(m, q) the size of the largest terms in the sums of A'(y - A x) - penalty x.
+
+    From the lengths of the columns (m,) and of the targets (q,).
+    """
     sizes = np.abs(parameters.high)
-    amplitude = np.sqrt(np.square(columns.targets.high).sum(axis=0)) + lengths @ sizes
-    terms: FloatArray = lengths[:, None] * amplitude
-    return terms if columns.penalties is None else terms + columns.penalties[:, None] * sizes
+    terms: FloatArray = lengths[:, None] * (targets + lengths @ sizes)
+    return terms if penalties is None else terms + penalties[:, None] * sizes
 
 
 def settled(parameters: Pair, error: FloatArray, floor: FloatArray) -> tuple[Pair, FloatArray]:
