@@ -1,4 +1,8 @@
-"""From the domain's words to the contract's: a fit's record becomes an answer."""
+"""From the domain's words to the contract's: a fit's record becomes an answer.
+
+The two use the same names, so that the domain's own dataclasses are written out as they are, as `schemas.fit` declares
+them; checking our own answers once more would double the cost of a small fit. The tests check each one they get.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -6,11 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import BaseModel
+from pydantic_core import to_json
 
-from service.api.columns import Selection, Units, json_columns, select
-from service.api.refusals import NotFound
-from service.api.schemas.fit import Fit, FitPage
+from service.api.refusals import NotFinished, NotFound
+from service.api.tables import json_columns
+from service.api.trajectory_columns import EVERYTHING, FIELDS, Units, select
+from service.fitting.solution import NullDirection, ReferenceReport, Report
 from service.jobs.fits import FitStore
 from service.jobs.records import FitRecord, TrajectoryExtent
 from service.jobs.transitions import is_final
@@ -23,43 +28,48 @@ MOST_INLINE_ROWS = 1000
 MOST_INLINE_NUMBERS = 200_000
 
 
-async def fit_in_full(record: FitRecord, fits: FitStore) -> Fit:
+async def fit_in_full(record: FitRecord, fits: FitStore) -> dict[str, Any]:
     """The fit with its trajectory's columns, where those are short enough to be sent along."""
     if not _is_short(record):
         return fit_of(record)
     trajectory = await fits.trajectory(record.id)
     if trajectory is None:
         return fit_of(record)
-    columns = await asyncio.to_thread(lambda: json_columns(select(trajectory, Selection())))
+    columns = await asyncio.to_thread(lambda: json_columns(select(trajectory, EVERYTHING), FIELDS))
     return fit_of(record, columns)
 
 
-def fit_of(record: FitRecord, columns: dict[str, Any] | None = None) -> Fit:
+def fit_of(record: FitRecord, columns: dict[str, Any] | None = None) -> dict[str, Any]:
     """The fit; the columns are its trajectory's, None to leave them out."""
-    plain = ("id", "status", "created_at", "started_at", "finished_at", "attempt", "labels", "request")
-    return Fit.model_validate(
-        {name: getattr(record, name) for name in plain}
-        | {
-            "dataset": record.dataset_id,
-            "progress": record.progress,
-            "result": _result(record, columns),
-            "error": record.error,
-            "links": {"self": fit_path(record.id), "trajectory": trajectory_path(record.id)},
-        }
-    )
+    return {
+        "id": record.id,
+        "status": record.status,
+        "created_at": record.created_at,
+        "started_at": record.started_at,
+        "finished_at": record.finished_at,
+        "attempt": record.attempt,
+        "dataset": record.dataset_id,
+        "labels": record.labels,
+        "progress": record.progress,
+        "request": record.request,
+        "result": None if record.report is None else _result(record, record.report, columns),
+        "error": record.error,
+        "links": _links(record.id),
+    }
 
 
-def page_of(records: Sequence[FitRecord], next_page_token: str | None) -> FitPage:
+def page_of(records: Sequence[FitRecord], next_page_token: str | None) -> dict[str, Any]:
     """One page of fits."""
-    return FitPage(fits=[fit_of(record) for record in records], next_page_token=next_page_token)
+    return {"fits": [fit_of(record) for record in records], "next_page_token": next_page_token}
 
 
 def fit_path(fit_id: UUID) -> str:
     return f"{FITS}/{fit_id}"
 
 
-def trajectory_path(fit_id: UUID) -> str:
-    return f"{fit_path(fit_id)}/trajectory"
+def _links(fit_id: UUID) -> dict[str, str]:
+    path = fit_path(fit_id)
+    return {"self": path} | {part: f"{path}/{part}" for part in ("trajectory", "observations", "predictions")}
 
 
 def entity_tag(record: FitRecord) -> str:
@@ -78,31 +88,52 @@ def found(record: FitRecord | None, fit_id: UUID) -> FitRecord:
     return record
 
 
-def trajectory_answer(record: FitRecord, units: Units, columns: dict[str, Any] | None) -> dict[str, Any]:
-    """What the contract calls a trajectory; one without rows where no steps were taken."""
+def finished(record: FitRecord | None, fit_id: UUID, wanted: str) -> tuple[FitRecord, Report]:
+    """The record with its report, from which `wanted` comes.
+
+    Raises
+    ------
+    NotFound
+        There is no such fit, or it has failed.
+    NotFinished
+        It has no report yet.
+    """
+    record = found(record, fit_id)
+    if not is_finished(record):
+        raise NotFinished(f"The fit is {record.status}; its {wanted} come with its end.", headers=RETRY_AFTER)
+    if record.report is None:
+        raise NotFound(f"The fit has {record.status}: there are no {wanted}.")
+    return record, record.report
+
+
+def trajectory_answer(record: FitRecord, units: Units) -> dict[str, Any]:
+    """What the contract calls a trajectory, but for its columns; one without rows where no steps were taken."""
     extent = record.trajectory or TrajectoryExtent(0, 0)
     return {
         "recorded": extent.recorded,
         "total_steps": extent.total_steps,
         "units": units,
-        "href": trajectory_path(record.id),
-        "columns": columns,
+        "href": f"{fit_path(record.id)}/trajectory",
     }
 
 
-def json_response(answer: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(answer: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer as it is sent; numbers that are not finite are null."""
-    return Response(answer.model_dump_json(), status, headers, "application/json")
+    return Response(to_json(answer, inf_nan_mode="null"), status, headers, "application/json")
 
 
-def _result(record: FitRecord, columns: dict[str, Any] | None) -> dict[str, Any] | None:
-    report = record.report
-    if report is None:
-        return None
-    parts = ("outcome", "engine", "coefficients", "loss", "reference")
+def _result(record: FitRecord, report: Report, columns: dict[str, Any] | None) -> dict[str, Any]:
     took_steps = record.trajectory is not None
-    trajectory = trajectory_answer(record, "original", columns) if took_steps else None
-    return {name: getattr(report, name) for name in parts} | {"trajectory": trajectory}
+    trajectory = trajectory_answer(record, "original") | {"columns": columns} if took_steps else None
+    return {**vars(report), "reference": _reference(report.reference), "trajectory": trajectory}
+
+
+def _reference(reference: ReferenceReport) -> dict[str, Any]:
+    return {**vars(reference), "null_directions": [_direction(item) for item in reference.null_directions]}
+
+
+def _direction(direction: NullDirection) -> dict[str, Any]:
+    return {"name": direction.name, "terms": dict(zip(direction.terms, direction.coefficients, strict=True))}
 
 
 def _is_short(record: FitRecord) -> bool:

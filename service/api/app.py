@@ -8,7 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api import errors
 from service.api.backing import Backing
 from service.api.document import describe
-from service.api.routes import cases, fits, health, pages, trajectories
+from service.api.routes import cases, fits, health, observations, pages, predictions, trajectories
+
+_ROOMS = (fits, trajectories, observations, predictions, cases, health, pages)
 
 TITLE = "Plumbline"
 DESCRIPTION = """Linear models fitted over HTTP by gradient descent, each answer beside the exact one.
@@ -32,7 +34,7 @@ def create_app(backing: Backing | None, closing: asyncio.Event | None = None) ->
         version="1",
         description=DESCRIPTION,
         routes=[
-            *(route for room in (fits, trajectories, cases, health, pages) for route in room.router.routes),
+            *(route for room in _ROOMS for route in room.router.routes),
             pages.assets(),
         ],
         docs_url=None,
@@ -42,6 +44,7 @@ def create_app(backing: Backing | None, closing: asyncio.Event | None = None) ->
     )
     app.state.backing = backing
     app.state.closing = closing or asyncio.Event()
+    app.state.recomputing = asyncio.Semaphore(1)
     app.add_middleware(HeadAsGet)
     errors.install(app)
     describe(app)

@@ -26,7 +26,8 @@ class Backing(Protocol):
     def queue(self) -> FitQueue: ...
 
 
-def backing_of(request: Request) -> Backing:
+async def backing_of(request: Request) -> Backing:
     """The backing of the application that a request came to."""
+    # A coroutine, because the framework hands plain functions to a thread.
     backing: Backing = request.app.state.backing
     return backing

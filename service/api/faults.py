@@ -21,6 +21,10 @@ _WORDS: dict[str, tuple[str, str]] = {
         "This is none of the forms that data can take.",
         '{{"columns": {{..}}}}, {{"x": [..], "y": [..]}}, {{"dataset": id}} or {{"case": name}}',
     ),
+    "new_data_form": (
+        "This is none of the forms that new rows can take.",
+        '{{"columns": {{..}}}} or {{"x": [..]}}',
+    ),
     "float_type": ("This is not a number that float64 can hold.", "a finite number"),
     "float_parsing": ("This is not a number.", "a finite number"),
     "finite_number": ("This is not a finite number.", "a finite number"),

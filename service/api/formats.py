@@ -1,17 +1,17 @@
-"""A trajectory's table in every format it can be sent in.
+"""A table in every format it can be sent in.
 
-Each writer gives its bytes piece by piece, so that a long trajectory is never in memory twice. pyarrow is loaded by the
+Each writer gives its bytes piece by piece, so that a long table is never in memory twice. pyarrow is loaded by the
 first request that needs it: it would double the memory of a process that may never be asked.
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic_core import to_json
 
-from service.api.columns import Table
+from service.api.tables import Table
 
 if TYPE_CHECKING:
     import pyarrow
@@ -23,6 +23,33 @@ PARQUET = "application/vnd.apache.parquet"
 ARROW = "application/vnd.apache.arrow.stream"
 
 _PIECE_ROWS = 2_000
+
+
+def json_pieces(answer: Mapping[str, Any], table: Table, known: Sequence[str]) -> Iterator[bytes]:
+    """The table as JSON inside its `answer`, with a member of `columns` for each `known` one: see `json_columns`."""
+    yield to_json(answer, inf_nan_mode="null")[:-1] + b',"columns":{'
+    for place, name in enumerate(known):
+        yield (b"," if place else b"") + to_json(name) + b":"
+        if name == "coefficients" and table.coefficients is not None:
+            yield from _nested_json(table.coefficients)
+        else:
+            yield _list_json(table.plain.get(name))
+    yield b"}}"
+
+
+def _nested_json(columns: Any) -> Iterator[bytes]:
+    """Lists by target, then by term."""
+    if not isinstance(columns, Mapping):
+        yield _list_json(columns)
+        return
+    for place, (name, inner) in enumerate(columns.items()):
+        yield (b"," if place else b"{") + to_json(name) + b":"
+        yield from _nested_json(inner)
+    yield b"}" if columns else b"{}"
+
+
+def _list_json(values: Any) -> bytes:
+    return to_json(None if values is None else values.tolist(), inf_nan_mode="null")
 
 
 def _ndjson(table: Table) -> Iterator[bytes]:
@@ -93,7 +120,7 @@ def _arrow_table(table: Table) -> "pyarrow.Table":
     return pyarrow.table(arrays, names=list(columns))
 
 
-#: By media type; JSON is not among them: it has the fit's own words around the columns.
+#: By media type; JSON has the answer's own words around the columns: see `json_pieces`.
 WRITERS: Mapping[str, Callable[[Table], Iterator[bytes]]] = {
     CSV: _csv,
     NDJSON: _ndjson,

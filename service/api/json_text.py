@@ -10,9 +10,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from service.api.pointers import Place, to_pointer
-from service.api.refusals import InvalidRequest, UnreadableBody
-from service.api.schemas.problem import Fault
+from service.api.pointers import Place
+from service.api.refusals import UnreadableBody, invalid_place
 
 MOST_FIELDS = 20_000
 
@@ -33,7 +32,7 @@ def parse(text: bytes) -> Any:
         raise UnreadableBody(f"The body is not JSON: {error}.") from error
     fields = sum(len(item) for item in _objects(value))
     if fields > MOST_FIELDS:
-        raise _invalid((), f"There are {fields} fields.", f"at most {MOST_FIELDS}")
+        raise invalid_place((), f"There are {fields} fields.", f"at most {MOST_FIELDS}")
     # Every field has a colon of its own. Where there are no others, no field can have been given twice.
     if text.count(b":") != fields:
         _refuse_repeats(text)
@@ -58,7 +57,7 @@ def _refuse_repeats(text: bytes) -> None:
     # The numbers do not matter here, and an integer of any length must not be a stumbling block.
     value = json.loads(text, object_pairs_hook=_object, parse_int=_nothing, parse_float=_nothing)
     for place, name in _repeats(value, ()):
-        raise _invalid((*place, name), "This field is given twice.", "each field once")
+        raise invalid_place((*place, name), "This field is given twice.", "each field once")
 
 
 def _nothing(_: str) -> None:
@@ -82,8 +81,3 @@ def _repeats(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for part, item in items:
             yield from _repeats(item, (*place, part))
-
-
-def _invalid(place: Place, message: str, allowed: str) -> InvalidRequest:
-    fault = Fault(pointer=to_pointer(place), parameter=None, message=message, allowed=allowed)
-    return InvalidRequest(message, [fault])

@@ -1,14 +1,15 @@
 """From the contract's words to the domain's: a request body and its data become a task."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from service.api.schemas import data as asked_data
 from service.api.schemas import solver as asked
-from service.api.schemas.request import EverySteps, FitRequest
+from service.api.schemas.request import EverySteps, FitRequest, InferenceOptions, OtherName
 from service.datasets.cases import case, case_names
 from service.datasets.store import DatasetStore
 from service.fitting import solver as domain
@@ -18,10 +19,19 @@ from service.fitting.data import Dataset
 from service.fitting.descent import optimizers, start
 from service.fitting.descent.plan import plan_batches
 from service.fitting.errors import InvalidProblem
+from service.fitting.inference.options import Inference
 from service.fitting.model import Model, resolve_model
+from service.fitting.penalty import L2, Penalty
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
 from service.fitting.task import FitTask
+
+T = TypeVar("T")
+
+#: So many are read and checked within a millisecond; for as little work a thread would be a detour.
+FEW_NUMBERS = 10_000
+#: In a matrix that is stored and sent with its fit: 20 MB of JSON.
+MOST_ANSWERED_NUMBERS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,7 @@ async def submission_of(body: FitRequest, datasets: DatasetStore) -> Submission:
         The parts do not go together, or name what is not there.
     """
     dataset = await dataset_of(body.data, datasets)
-    # In a thread: both may take a moment on long data, and the others are waiting.
-    return await asyncio.to_thread(_submission, body, dataset)
+    return await _beside(dataset.values.size, lambda: _submission(body, dataset))
 
 
 async def dataset_of(data: asked_data.Data, datasets: DatasetStore) -> Dataset:
@@ -73,7 +82,18 @@ async def dataset_of(data: asked_data.Data, datasets: DatasetStore) -> Dataset:
         case asked_data.BuiltInCase():
             return await asyncio.to_thread(_case_data, data.case)
         case _:
-            return await asyncio.to_thread(_inline_data, data)
+            return await _beside(_size(data), lambda: _inline_data(data))
+
+
+async def _beside(numbers: int, work: Callable[[], T]) -> T:
+    """The work's result; from a thread where that may take a moment: there are others waiting."""
+    return work() if numbers <= FEW_NUMBERS else await asyncio.to_thread(work)
+
+
+def _size(data: asked_data.InlineColumns | asked_data.InlineArrays) -> int:
+    if isinstance(data, asked_data.InlineColumns):
+        return sum(len(column) for column in data.columns.values())
+    return sum(len(row) if isinstance(row, list) else 1 for row in (*data.x, *data.y))
 
 
 def _case_data(name: str) -> Dataset:
@@ -102,8 +122,8 @@ def _matrix(name: str, rows: list[float] | list[list[float]]) -> FloatArray:
 
 
 def _submission(body: FitRequest, dataset: Dataset) -> Submission:
-    options = body.model
-    model = resolve_model(dataset.names, options.features, options.targets, options.intercept)
+    clusters = body.inference.clusters
+    model = resolve_model(dataset.names, **body.model.model_dump(), clusters=clusters)
     solver = _filled_in(body.solver, dataset.rows)
     task = FitTask(
         model=model,
@@ -111,6 +131,8 @@ def _submission(body: FitRequest, dataset: Dataset) -> Submission:
         scaling=Scaling(**body.scaling.model_dump()),
         loss=body.loss,
         recording=_recording(body),
+        inference=_inference(body.inference, model),
+        others=_others(body.others),
     )
     check(task, dataset)
     return Submission(dataset, task, _echo(body, dataset, model, solver).to_json(), body.labels)
@@ -146,17 +168,26 @@ def _start_in_full(values: asked.ValuesStart) -> asked.ValuesStart:
 
 
 def _solver(solver: asked.Solver) -> domain.Solver:
-    return domain.Exact() if isinstance(solver, asked.Exact) else _descent(solver)
+    return domain.Exact(_penalty(solver.penalty)) if isinstance(solver, asked.Exact) else _descent(solver)
 
 
 def _descent(descent: asked.Descent) -> domain.Descent:
     # The same names on both sides, which a test holds them to.
     return domain.Descent(
-        **descent.model_dump(exclude={"optimizer", "start", "stop"}),
+        **descent.model_dump(exclude={"optimizer", "start", "stop", "penalty"}),
         optimizer=_optimizer(descent.optimizer),
         start=_start(descent.start),
         stop=domain.Stop(**descent.stop.model_dump()),
+        penalty=_penalty(descent.penalty),
     )
+
+
+def _penalty(penalty: asked.Penalty | None) -> Penalty | None:
+    match penalty:
+        case None:
+            return None
+        case asked.L2Penalty():
+            return L2(**penalty.model_dump())
 
 
 def _optimizer(optimizer: asked.Optimizer) -> optimizers.Optimizer:
@@ -183,6 +214,23 @@ def _values(values: asked.ValuesStart) -> start.Values:
     rows = [tuple(row) for row in values.coefficients if isinstance(row, list)]
     intercept = tuple(values.intercept) if isinstance(values.intercept, list) else None
     return start.Values(tuple(rows), intercept, values.units)
+
+
+def _inference(options: InferenceOptions, model: Model) -> Inference:
+    terms = len(model.terms)
+    extents = {"covariance": terms**2 * len(model.targets), "collinearity": terms**2}
+    for field, numbers in extents.items():
+        if getattr(options, field) and numbers > MOST_ANSWERED_NUMBERS:
+            allowed = f"false, or a model for which it is at most {MOST_ANSWERED_NUMBERS}"
+            raise InvalidProblem(("inference", field), f"That would be {numbers} numbers.", allowed)
+    return Inference(**options.model_dump())
+
+
+def _others(names: Sequence[OtherName]) -> tuple[OtherName, ...]:
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise InvalidProblem(("others", place), f"{name!r} is named twice.", "each program once")
+    return tuple(names)
 
 
 def _recording(body: FitRequest) -> Recording:

@@ -18,6 +18,7 @@ from service.api.refusals import BodyTooLarge, InvalidRequest, UnreadableBody, U
 # A client that is still sending does not read: it hears of the refusal only if what it sends is taken in.
 _DISCARD_SECONDS = 10.0
 _DISCARD_FACTOR = 4
+_JSON = "application/json"
 
 
 class ContractRoute(APIRoute):
@@ -28,7 +29,8 @@ class ContractRoute(APIRoute):
         known, takes_more = _query_names(self)
 
         async def read_and_handle(request: Request) -> Response:
-            _check_query(request, known, takes_more)
+            if request.scope["query_string"]:
+                _check_query(request, known, takes_more)
             return await handle(request if self.body_field is None else await _read_body(request))
 
         return read_and_handle
@@ -82,7 +84,8 @@ def _bad_query(name: str, message: str, allowed: str) -> InvalidRequest:
 
 async def _read_body(request: Request) -> ParsedRequest:
     _check_type(request.headers)
-    text = await _within(request, backing_of(request).settings.max_body_bytes)
+    backing = await backing_of(request)
+    text = await _within(request, backing.settings.max_body_bytes)
     if not text:
         raise UnreadableBody("The body is empty.")
     return ParsedRequest(request, text, parse(text))
@@ -94,14 +97,17 @@ def _check_type(headers: Mapping[str, str]) -> None:
             f"The body's encoding {coding[:40]!r} is not supported; send it as it is.",
             headers={"Accept-Encoding": "identity"},
         )
+    given = headers.get("content-type", "text/plain")
+    if given != _JSON and not _is_json(given):
+        raise UnsupportedMediaType("The body must be application/json in UTF-8.", headers={"Accept": _JSON})
+
+
+def _is_json(content_type: str) -> bool:
     given = Message()
-    given["content-type"] = headers.get("content-type", "text/plain")
+    given["content-type"] = content_type
     kind, charset = given.get_content_type(), given.get_content_charset("utf-8")
-    is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-    if not is_json or charset not in ("utf-8", "utf8", "us-ascii"):
-        raise UnsupportedMediaType(
-            "The body must be application/json in UTF-8.", headers={"Accept": "application/json"}
-        )
+    is_json = kind == _JSON or (kind.startswith("application/") and kind.endswith("+json"))
+    return is_json and charset in ("utf-8", "utf8", "us-ascii")
 
 
 async def _within(request: Request, limit: int) -> bytes:

@@ -14,6 +14,7 @@ Refusal
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from service.api.pointers import to_pointer
 from service.api.schemas.problem import Fault
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -74,6 +75,11 @@ class NotReady(Refusal):
 def parameter_fault(parameter: str, message: str, allowed: str) -> Fault:
     """A fault in a query parameter or a header."""
     return Fault(pointer=None, parameter=parameter, message=message, allowed=allowed)
+
+
+def invalid_place(place: Sequence[str | int], message: str, allowed: str) -> InvalidRequest:
+    """The refusal of one place in the body."""
+    return InvalidRequest(message, [Fault(pointer=to_pointer(place), parameter=None, message=message, allowed=allowed)])
 
 
 def invalid_parameter(parameter: str, message: str, allowed: str) -> InvalidRequest:

@@ -14,7 +14,7 @@ async def hold(request: Request, fit_id: UUID, seconds: float) -> FitRecord | No
 
     Nothing is left running, whichever way this ends.
     """
-    backing = backing_of(request)
+    backing = await backing_of(request)
     if seconds <= 0:
         return await backing.fits.get(fit_id)
     waiting = asyncio.create_task(backing.notices.wait(fit_id, seconds))

@@ -12,8 +12,10 @@ import pytest
 
 from service.api.app import create_app
 from service.bootstrap import Services, open_services
+from service.fitting.inference.tables import Collinearity, CovarianceMatrix, InferenceReport, TargetSummary
+from service.fitting.others.answer import OtherAnswer, OtherCoefficient
 from service.fitting.outcome import Outcome
-from service.fitting.solution import Coefficient, LossReport, ReferenceReport, Report
+from service.fitting.solution import Coefficient, LossReport, NullDirection, ReferenceReport, Report
 from service.fitting.task import Progress
 from service.fitting.trajectory import Losses, Trajectory
 from service.jobs.attempts import Attempt, Attempts
@@ -136,11 +138,33 @@ async def _begin(services: Services, fit_id: UUID) -> tuple[Attempts, Attempt]:
 
 def _report(steps: int | None) -> Report:
     kind = Outcome("exact", "Solved.", 0, 0) if steps is None else Outcome("step_limit", "All done.", steps, steps)
-    coefficients = [
-        Coefficient("y", term, 1.5, 1.25, 0.25, 0.7, True, 1.5) for term in ("(intercept)", 'x "quoted", even')
-    ]
-    loss = LossReport(None if steps is None else 2.0, 0.5, 0.25, 0.25)
-    return Report(kind, "numpy_rows", tuple(coefficients), loss, ReferenceReport("qr", 1, 2, 1e-13, float("inf")))
+    return Report(
+        outcome=kind,
+        engine="numpy_rows",
+        coefficients=tuple(_coefficient(term) for term in ("(intercept)", 'x "quoted", even')),
+        loss=LossReport(None if steps is None else 2.0, 0.5, 0.25, 0.25),
+        reference=ReferenceReport(
+            objective="ridge",
+            method="householder_qr_least_norm",
+            rank=1,
+            parameters=2,
+            rank_tolerance=1e-13,
+            condition_number=np.inf,
+            certified_digits=15.5,
+            null_directions=(NullDirection("x = 2", ("(intercept)", 'x "quoted", even'), (2.0, -1.0)),),
+        ),
+        summary=(TargetSummary("y", 0.5, 0.25, 0.1, 3.0, np.nan, -1.5, 7.0, 8.0, 3, 1, 2, "No f_p."),),
+        inference=InferenceReport("hc3", 0.9, 2, "Penalised."),
+        covariance=(CovarianceMatrix("y", ("(intercept)", 'x "quoted", even'), ((1.0, np.nan), (np.nan, 2.0))),),
+        collinearity=Collinearity(("a", "b"), (np.nan, 1.5), (1.0, np.inf), ((0.25, 0.5), (0.75, 0.5))),
+        others=(
+            OtherAnswer("r", "R lm", True, None, (OtherCoefficient("y", "x", np.nan, np.nan, np.nan),), "NA there."),
+        ),
+    )
+
+
+def _coefficient(term: str) -> Coefficient:
+    return Coefficient("y", term, 1.5, 1.25, 0.25, 0.7, True, 1.5, 1.75, np.nan, np.nan, np.nan, -np.inf, np.inf)
 
 
 def _trajectory(steps: int) -> Trajectory:

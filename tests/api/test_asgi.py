@@ -10,16 +10,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx
+import psutil
+import psycopg
 import pytest
 
 ROOT = Path(__file__).parents[2]
 BODY = {"data": {"x": [1, 2, 3], "y": [1, 2, 4]}}
+SMALL = BODY | {"solver": {"kind": "exact"}, "inference": {"standard_errors": "hc3", "collinearity": True}}
 PATIENCE = 30.0
 
 
@@ -95,6 +98,29 @@ def test_held_answers_are_given_when_it_stops(served: Served) -> None:
     assert _end(served)[0] == 0
     assert time.monotonic() - started < 4
     assert answers[0].status_code == 202
+
+
+def test_what_was_answered_before_it_stopped_is_stored(served: Served, database_url: str) -> None:
+    answered: list[str] = []
+
+    def post_until_it_is_gone() -> None:
+        with httpx.Client(base_url=served.url, timeout=PATIENCE) as client, suppress(httpx.TransportError):
+            while (answer := client.post("/v1/fits", json=SMALL)).status_code == 201:
+                answered.append(answer.json()["id"])
+
+    posting = [threading.Thread(target=post_until_it_is_gone) for _ in range(4)]
+    for thread in posting:
+        thread.start()
+    while len(answered) < 50 and any(thread.is_alive() for thread in posting):
+        time.sleep(0.01)
+    served.process.terminate()
+    for thread in posting:
+        thread.join(PATIENCE)
+    assert _end(served) == (0, "")
+    assert len(answered) >= 50
+    with psycopg.connect(database_url) as connection:
+        stored = {str(row[0]) for row in connection.execute("SELECT id FROM fit WHERE status = 'succeeded'")}
+    assert set(answered) <= stored
 
 
 def test_clients_that_hang_up_are_let_go(served: Served) -> None:
@@ -204,10 +230,29 @@ def test_without_a_database_it_says_so() -> None:
     assert "PLUMBLINE_PORT" in run.stderr
 
 
-HEAVY = ("tensorflow", "keras", "numba", "sklearn", "scipy", "sqlalchemy", "alembic", "pyarrow", "pandas")
+HEAVY = ("tensorflow", "keras", "numba", "llvmlite", "sklearn", "sqlalchemy", "alembic", "pyarrow", "pandas")
 
 
-def test_the_serving_process_stays_light() -> None:
-    program = "import sys, service.asgi; print(*(n for n in sys.argv[1:] if n in sys.modules))"
-    run = subprocess.run([sys.executable, "-c", program, *HEAVY], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout.split() == []
+def test_the_serving_process_leaves_the_cores_to_the_workers() -> None:
+    program = """if True:
+        import service.asgi
+        from service.fitting.threads import pools
+
+        async def serve(*_):
+            print(set(pools().values()))
+
+        service.asgi.serve = serve
+        service.asgi.main([])
+    """
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "{1}"
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "memory_maps"), reason="this system does not tell")
+def test_the_serving_process_stays_light_when_it_fits(served: Served) -> None:
+    process = psutil.Process(served.process.pid)
+    assert httpx.post(served.url + "/v1/fits", json=SMALL).status_code == 201
+    libraries = {part for mapped in process.memory_maps() for part in Path(mapped.path).parts}
+    assert "numpy" in libraries
+    assert not libraries & set(HEAVY)
+    assert process.memory_info().rss <= 150 * 2**20

@@ -28,6 +28,14 @@ def _start(**options: Any) -> dict[str, Any]:
     return _descent(start=options)
 
 
+def _penalised(**options: Any) -> dict[str, Any]:
+    return _with(solver={"kind": "exact", "penalty": options})
+
+
+def _inference(**options: Any) -> dict[str, Any]:
+    return COLUMNS | {"inference": options}
+
+
 def _columns(**columns: Any) -> dict[str, Any]:
     return {"data": {"columns": columns}}
 
@@ -51,7 +59,7 @@ INVALID: list[tuple[Any, str, str]] = [
     (_columns(x=[1, float("inf")], y=[1, 2]), "/data/columns/x/1", "finite number"),
     (_columns(x=[1, 10**400], y=[1, 2]), "/data/columns/x/1", "finite number"),
     (COLUMNS | {"model": {"features": ["x", "z"]}}, "/model/features/1", "'x', 'y'"),
-    (COLUMNS | {"model": {"features": ["x", "y"]}}, "/model/features/1", "'x'"),
+    (COLUMNS | {"model": {"features": ["x", "y"]}}, "/model/features/1", "no target"),
     (COLUMNS | {"model": {"targets": ["z"]}}, "/model/targets/0", "'x', 'y'"),
     (_descent(batch_size=0), "/solver/batch_size", "at least 1"),
     (_descent(batch_size=1.5), "/solver/batch_size", "an integer"),
@@ -64,7 +72,7 @@ INVALID: list[tuple[Any, str, str]] = [
     (_optimizer(kind="bfgs"), "/solver/optimizer/kind", "'sgd', 'rmsprop'"),
     (_optimizer(kind=["sgd"]), "/solver/optimizer/kind", "'sgd', 'rmsprop'"),
     (_optimizer(kind={}), "/solver/optimizer/kind", "'sgd', 'rmsprop'"),
-    (_with(solvr={}), "/solvr", "data, model, scaling, loss, solver, record, labels"),
+    (_with(solvr={}), "/solvr", "data, model, scaling, loss, solver, inference, others, record, labels"),
     # The same, one level down: the list of fields is that of the very object.
     (_optimizer(kind="sgd", rho=0.9), "/solver/optimizer/rho", "kind, learning_rate, momentum, nesterov"),
     (_optimizer(rho=0.9), "/solver/optimizer/rho", "kind, learning_rate, momentum, nesterov"),
@@ -106,10 +114,68 @@ INVALID: list[tuple[Any, str, str]] = [
     (COLUMNS | {"model": {"features": "x"}}, "/model/features", "a list"),
     (COLUMNS | {"model": {"features": [1]}}, "/model/features/0", "a string"),
     (COLUMNS | {"model": {"features": ["n" * 1000]}}, "/model/features/0", "at most 200"),
-    # Not here yet.
-    (_with(model={"degree": 2}), "/model/degree", "at most 1"),
+    # Degree and weights.
+    (_with(model={"degree": 0}), "/model/degree", "at least 1"),
+    (_with(model={"degree": 21}), "/model/degree", "at most 20"),
+    (_with(model={"degree": 1.5}), "/model/degree", "an integer"),
     (_with(model={"degree": True}), "/model/degree", "an integer"),
-    (_with(model={"weights": "w"}), "/model/weights", "null"),
+    (_with(model={"degree": None}), "/model/degree", "an integer"),
+    (_with(model={"degree": float("nan")}), "/model/degree", "an integer"),
+    (_columns(**{"x": [1, 2], "x^2": [1, 3], "y": [1, 2]}) | {"model": {"degree": 2}}, "/model/degree", "lower degree"),
+    (_with(model={"weights": "w"}), "/model/weights", "'x1', 'y'"),
+    (_with(model={"weights": "y"}), "/model/weights", "no target"),
+    (_with(model={"weights": 1}), "/model/weights", "a string"),
+    (_with(model={"weights": ["w"]}), "/model/weights", "a string"),
+    (_with(model={"weights": ""}), "/model/weights", "at least 1"),
+    (_with(model={"weights": "w" * 201}), "/model/weights", "at most 200"),
+    (COLUMNS | {"model": {"features": ["x"], "weights": "x"}}, "/model/weights", "neither target nor feature"),
+    (_columns(x=[1, 2], y=[1, 2], w=[-1, 1]) | {"model": {"weights": "w"}}, "/model/weights", "0 and above"),
+    (_columns(x=[1, 2], y=[1, 2], w=[0, 0]) | {"model": {"weights": "w"}}, "/model/weights", "above 0"),
+    # A penalty.
+    (_penalised(strength=0), "/solver/penalty/strength", "more than 0"),
+    (_penalised(strength=-1), "/solver/penalty/strength", "more than 0"),
+    (_penalised(strength=True), "/solver/penalty/strength", "finite number"),
+    (_penalised(strength="1"), "/solver/penalty/strength", "finite number"),
+    (_penalised(strength=None), "/solver/penalty/strength", "finite number"),
+    (_penalised(strength=float("nan")), "/solver/penalty/strength", "finite number"),
+    (_penalised(strength=float("inf")), "/solver/penalty/strength", "finite number"),
+    (_penalised(strength=10**400), "/solver/penalty/strength", "finite number"),
+    (_penalised(), "/solver/penalty/strength", "no default"),
+    (_penalised(kind="l1", strength=1), "/solver/penalty/kind", "'l2'"),
+    (_penalised(kind=None, strength=1), "/solver/penalty/kind", "'l2'"),
+    (_penalised(alpha=1, strength=1), "/solver/penalty/alpha", "kind, strength"),
+    (_descent(penalty="l2"), "/solver/penalty", "an object"),
+    (_descent(penalty=0.1), "/solver/penalty", "an object"),
+    (_descent(penalty={"strength": 0}), "/solver/penalty/strength", "more than 0"),
+    # Inference.
+    (_inference(standard_errors="hc4"), "/inference/standard_errors", "'hc3' or 'clustered'"),
+    (_inference(standard_errors=None), "/inference/standard_errors", "'classical', 'hc0'"),
+    (_inference(standard_errors="clustered"), "/inference/clusters", "a column for 'clustered'"),
+    (_inference(clusters="x"), "/inference/clusters", "null for the others"),
+    (_inference(standard_errors="hc1", clusters="x"), "/inference/clusters", "null for the others"),
+    (_inference(standard_errors="clustered", clusters="z"), "/inference/clusters", "'x', 'y'"),
+    (_inference(standard_errors="clustered", clusters="y"), "/inference/clusters", "no target"),
+    (_inference(standard_errors="clustered", clusters=3), "/inference/clusters", "a string"),
+    (_inference(confidence_level=0), "/inference/confidence_level", "more than 0"),
+    (_inference(confidence_level=1), "/inference/confidence_level", "less than 1"),
+    (_inference(confidence_level=95), "/inference/confidence_level", "less than 1"),
+    (_inference(confidence_level="0.9"), "/inference/confidence_level", "finite number"),
+    (_inference(confidence_level=True), "/inference/confidence_level", "finite number"),
+    (_inference(confidence_level=None), "/inference/confidence_level", "finite number"),
+    (_inference(confidence_level=float("nan")), "/inference/confidence_level", "finite number"),
+    (_inference(covariance=1), "/inference/covariance", "true or false"),
+    (_inference(collinearity="yes"), "/inference/collinearity", "true or false"),
+    (_inference(level=0.9), "/inference/level", "standard_errors, clusters, confidence_level"),
+    (_with(inference=None), "/inference", "an object"),
+    (_with(inference="hc3"), "/inference", "an object"),
+    # Others.
+    (_with(others=["sas"]), "/others/0", "'scikit_learn', 'numpy'"),
+    (_with(others=["r", None]), "/others/1", "'statsmodels' or 'r'"),
+    (_with(others=["r", "numpy", "r"]), "/others/2", "each program once"),
+    (_with(others=["r"] * 5), "/others", "at most 4"),
+    (_with(others="r"), "/others", "a list"),
+    (_with(others={"r": True}), "/others", "a list"),
+    (_with(others=None), "/others", "a list"),
     (_with(loss="huber"), "/loss", "'mse' or 'sum_squares'"),
     (_with(scaling={"features": "robust"}), "/scaling/features", "'none', 'standard' or 'minmax'"),
     # Bounds.
@@ -312,6 +378,13 @@ BAD_QUERIES = [
     ("/v1/fits/00000000-0000-4000-8000-000000000000/trajectory?limit=1", "limit"),
     ("/v1/fits/00000000-0000-4000-8000-000000000000/trajectory?limit=99999999999999999999", "limit"),
     ("/v1/fits/00000000-0000-4000-8000-000000000000/trajectory?units=metric", "units"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/observations?fields=row,loss", "fields"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/observations?fields=row,", "fields"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/observations?from=5&to=4", "to"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/observations?from=x", "from"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/observations?limit=1", "limit"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/observations?units=scaled", "units"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/observations?target=y&target=z", "target"),
 ]
 
 

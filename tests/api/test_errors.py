@@ -23,6 +23,7 @@ ELSEWHERE = {
     "FitCancelled": "the worker's child",
     "Refusal": "the tree's root, never raised",
     "AttemptLost": "the worker",
+    "TooMuchWork": "solving at once",
     "FitProcessError": "the worker",
     "ChildCrashed": "the worker",
     "FitBroke": "the worker",

@@ -26,6 +26,21 @@ COLUMN_KEYS = {
     "gap",
     "coefficients",
 }
+SUMMARY = {
+    "target": "y",
+    "r_squared": 0.5,
+    "adjusted_r_squared": 0.25,
+    "residual_sd": 0.1,
+    "f": 3.0,
+    "f_p": None,
+    "log_likelihood": -1.5,
+    "aic": 7.0,
+    "bic": 8.0,
+    "observations": 3,
+    "df_model": 1,
+    "df_residual": 2,
+    "reason": "No f_p.",
+}
 
 
 def _post(api: httpx.Client, **parts: Any) -> dict[str, Any]:
@@ -62,7 +77,16 @@ def test_a_fit_is_accepted_with_every_default_filled_in(api: httpx.Client) -> No
             "seed": 0,
             "start": {"kind": "zeros"},
             "stop": {"gradient_tolerance": None, "loss_tolerance": None, "gap_tolerance": None, "max_seconds": None},
+            "penalty": None,
         },
+        "inference": {
+            "standard_errors": "classical",
+            "clusters": None,
+            "confidence_level": 0.95,
+            "covariance": False,
+            "collinearity": False,
+        },
+        "others": [],
         "record": {"every": "epoch", "coefficients": True, "limit": 10000},
         "labels": {"team": "a/b ü"},
     }
@@ -102,11 +126,14 @@ def test_a_finished_fit_is_all_there(api: httpx.Client, finish: Callable[..., No
     assert result["engine"] == "numpy_rows"
     assert result["outcome"] == {"kind": "step_limit", "message": "All done.", "steps": 3, "epochs": 3}
     assert result["reference"] == {
-        "method": "qr",
+        "objective": "ridge",
+        "method": "householder_qr_least_norm",
         "rank": 1,
         "parameters": 2,
         "rank_tolerance": 1e-13,
         "condition_number": None,
+        "certified_digits": 15.5,
+        "null_directions": [{"name": "x = 2", "terms": {"(intercept)": 2.0, 'x "quoted", even': -1.0}}],
     }
     assert result["coefficients"][0] == {
         "target": "y",
@@ -117,7 +144,32 @@ def test_a_finished_fit_is_all_there(api: httpx.Client, finish: Callable[..., No
         "matching_digits": 0.7,
         "identified": True,
         "scaled_estimate": 1.5,
+        "unpenalised": 1.75,
+        "std_error": None,
+        "t": None,
+        "p": None,
+        "ci_low": None,
+        "ci_high": None,
     }
+    assert result["summary"] == [SUMMARY]
+    assert result["inference"] == {
+        "standard_errors": "hc3",
+        "confidence_level": 0.9,
+        "df": 2,
+        "reason": "Penalised.",
+    }
+    assert result["covariance"][0]["matrix"] == [[1.0, None], [None, 2.0]]
+    assert result["collinearity"] == {
+        "terms": ["a", "b"],
+        "variance_inflation": [None, 1.5],
+        "condition_indices": [1.0, None],
+        "variance_proportions": [[0.25, 0.5], [0.75, 0.5]],
+    }
+    [other] = result["others"]
+    assert (other["name"], other["emulated"], other["rank"]) == ("r", True, None)
+    assert other["coefficients"] == [
+        {"target": "y", "term": "x", "estimate": None, "difference": None, "matching_digits": None}
+    ]
     trajectory = result["trajectory"]
     assert (trajectory["recorded"], trajectory["total_steps"]) == (4, 3)
     assert trajectory["href"] == fit["links"]["trajectory"]
@@ -126,10 +178,8 @@ def test_a_finished_fit_is_all_there(api: httpx.Client, finish: Callable[..., No
     assert trajectory["columns"]["coefficients"]["y"]["(intercept)"] == [0.0, 1.0, 2.0, 3.0]
 
 
-def test_an_exact_fit_has_no_trajectory(api: httpx.Client, finish: Callable[..., None]) -> None:
-    fit_id = _post(api, solver={"kind": "exact"})["id"]
-    finish(fit_id)
-    result = api.get(f"/v1/fits/{fit_id}").json()["result"]
+def test_an_exact_fit_has_no_trajectory(api: httpx.Client) -> None:
+    result = api.post("/v1/fits", json=BODY | {"solver": {"kind": "exact"}}).json()["result"]
     assert result["outcome"]["kind"] == "exact"
     assert result["trajectory"] is None
     assert result["loss"]["initial"] is None
@@ -332,7 +382,8 @@ def test_cases_are_listed_and_ready_to_send(api: httpx.Client) -> None:
 @pytest.mark.parametrize("name", ["tiny-scale", "single-sample", "every-iteration", "broadcast", "collinear"])
 def test_every_request_of_a_case_is_accepted(api: httpx.Client, name: str) -> None:
     for request in api.get(f"/v1/cases/{name}").json()["requests"]:
-        assert api.post("/v1/fits", json=request["body"]).status_code == 202
+        wanted = 201 if request["body"]["solver"]["kind"] == "exact" else 202
+        assert api.post("/v1/fits", json=request["body"]).status_code == wanted
 
 
 def test_health(api: httpx.Client, services: Any, run: Callable[[Any], Any]) -> None:

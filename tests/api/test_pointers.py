@@ -50,7 +50,8 @@ def test_a_place_is_what_was_sent_not_how_it_was_read(body: Any, location: Any, 
 def test_known_fields_are_those_of_the_very_object() -> None:
     assert known_fields(FitRequest, ()) == tuple(FitRequest.model_fields)
     assert known_fields(FitRequest, ("data", "\0case")) == ("case",)
-    assert known_fields(FitRequest, ("solver", "exact")) == ("kind",)
+    assert known_fields(FitRequest, ("solver", "exact")) == ("kind", "penalty")
+    assert known_fields(FitRequest, ("solver", "exact", "penalty", "l2")) == ("kind", "strength")
     assert "rho" in known_fields(FitRequest, ("solver", "descent", "optimizer", "rmsprop"))
     assert known_fields(FitRequest, ("record", "every", "\0steps")) == ("steps",)
     assert known_fields(FitRequest, ("no", "such")) == ()

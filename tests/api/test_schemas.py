@@ -1,4 +1,4 @@
-"""The contract's own example, its defaults, and its words beside the domain's."""
+"""The contract's own example with what was added since, its defaults, and its words beside the domain's."""
 
 import asyncio
 import dataclasses
@@ -11,14 +11,23 @@ import pytest
 
 from service.api.json_text import parse
 from service.api.mapping import dataset_of
+from service.api.schemas import fit, inference
 from service.api.schemas import solver as asked
 from service.api.schemas.bodies import LONGEST_COLUMN_NAME
-from service.api.schemas.request import FitRequest, RecordOptions, ScalingOptions
+from service.api.schemas.request import FitRequest, InferenceOptions, ModelOptions, RecordOptions, ScalingOptions
+from service.fitting import penalty, solution
 from service.fitting import solver as domain
 from service.fitting.data import LONGEST_NAME, Dataset
 from service.fitting.descent import optimizers, start
+from service.fitting.inference import tables
+from service.fitting.inference.options import Inference
+from service.fitting.model import Model
+from service.fitting.others import answer
+from service.fitting.outcome import Outcome
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
+from service.fitting.task import Progress
+from service.jobs.records import FitError
 
 EXAMPLE = """
 {
@@ -31,8 +40,14 @@ EXAMPLE = """
     "optimizer": {"kind": "sgd", "learning_rate": 0.01, "momentum": 0.0, "nesterov": false},
     "epochs": 100, "max_steps": null, "batch_size": null, "shuffle": false, "drop_last": false, "seed": 0,
     "start": {"kind": "zeros"},
-    "stop": {"gradient_tolerance": null, "loss_tolerance": null, "gap_tolerance": null, "max_seconds": null}
+    "stop": {"gradient_tolerance": null, "loss_tolerance": null, "gap_tolerance": null, "max_seconds": null},
+    "penalty": null
   },
+  "inference": {
+    "standard_errors": "classical", "clusters": null, "confidence_level": 0.95,
+    "covariance": false, "collinearity": false
+  },
+  "others": [],
   "record": {"every": "epoch", "coefficients": true, "limit": 10000},
   "labels": {}
 }
@@ -53,9 +68,12 @@ PAIRS: list[tuple[type, type]] = [
     (asked.Stop, domain.Stop),
     (asked.Exact, domain.Exact),
     (asked.Descent, domain.Descent),
+    (asked.L2Penalty, penalty.L2),
     (asked.ValuesStart, start.Values),
     (asked.NormalStart, start.Normal),
+    (ModelOptions, Model),
     (ScalingOptions, Scaling),
+    (InferenceOptions, Inference),
     (RecordOptions, Recording),
 ]
 
@@ -67,6 +85,32 @@ def test_the_contract_and_the_domain_use_the_same_words_and_defaults(schema: Any
     for name, default in fields.items():
         if default is not dataclasses.MISSING:
             assert schema.model_fields[name].default == default
+
+
+ANSWERED: list[tuple[type, type]] = [
+    (fit.Coefficient, solution.Coefficient),
+    (fit.LossComparison, solution.LossReport),
+    (fit.Outcome, Outcome),
+    (fit.Progress, Progress),
+    (fit.Reference, solution.ReferenceReport),
+    (fit.FitError, FitError),
+    (inference.TargetSummary, tables.TargetSummary),
+    (inference.Inference, tables.InferenceReport),
+    (inference.CovarianceMatrix, tables.CovarianceMatrix),
+    (inference.Collinearity, tables.Collinearity),
+    (inference.OtherAnswer, answer.OtherAnswer),
+    (inference.OtherCoefficient, answer.OtherCoefficient),
+]
+
+
+@pytest.mark.parametrize(("schema", "value"), ANSWERED, ids=[schema.__name__ for schema, _ in ANSWERED])
+def test_what_is_answered_has_the_domains_names(schema: Any, value: Any) -> None:
+    assert schema.model_fields.keys() == {field.name for field in dataclasses.fields(value)}
+
+
+def test_a_report_has_all_of_a_result_but_the_trajectory() -> None:
+    report = {field.name for field in dataclasses.fields(solution.Report)}
+    assert fit.FitResult.model_fields.keys() == report | {"trajectory"}
 
 
 def test_column_names_have_the_same_bound_on_both_sides() -> None:

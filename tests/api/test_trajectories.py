@@ -12,7 +12,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from service.api.columns import FIELDS, Selection, json_columns, nothing, select
+from service.api.formats import WRITERS
+from service.api.tables import Selection, json_columns
+from service.api.trajectory_columns import EVERYTHING, FIELDS, nothing, select
 from service.fitting.trajectory import Losses, Trajectory
 
 BODY = {"data": {"columns": {'x "quoted", even': [1, 2, 3], "y": [1, 2, 4]}}}
@@ -71,7 +73,7 @@ def test_rows_are_chosen(api: httpx.Client, path: str, query: str, steps: list[i
 def test_thinning_meets_both_ends_and_repeats_nothing() -> None:
     trajectory = _trajectory(9_999)
     for limit in (2, 3, 7, 1000, 9_998, 9_999):
-        steps = select(trajectory, Selection(limit=limit)).plain["step"]
+        steps = select(trajectory, Selection(FIELDS, limit=limit)).plain["step"]
         assert (len(steps), steps[0], steps[-1]) == (limit, 0, 9_998)
         assert np.diff(steps).min() > 0
 
@@ -92,7 +94,7 @@ def test_scaled_units_are_given_on_request(api: httpx.Client, path: str) -> None
 
 
 def test_scaled_units_are_the_users_where_nothing_was_scaled() -> None:
-    table = select(_trajectory(3), Selection(units="scaled"))
+    table = select(_trajectory(3), EVERYTHING, "scaled")
     assert table.plain["loss"].tolist() == [0.0, 1.0, 2.0]
 
 
@@ -142,9 +144,7 @@ def test_every_format_can_be_empty(api: httpx.Client, path: str) -> None:
 
 
 def test_long_trajectories_come_in_pieces() -> None:
-    from service.api.formats import WRITERS
-
-    table = select(_trajectory(5_001), Selection())
+    table = select(_trajectory(5_001), EVERYTHING)
     assert len(list(WRITERS[CSV](table))) == 3
     lines = b"".join(WRITERS[NDJSON](table)).splitlines()
     assert len(lines) == 5_001
@@ -185,21 +185,21 @@ def test_an_unfinished_fit_has_no_trajectory_yet(api: httpx.Client) -> None:
     assert answer.headers["retry-after"] == "1"
 
 
-def test_an_exact_fit_has_no_rows(api: httpx.Client, finish: Callable[..., None]) -> None:
+def test_an_exact_fit_has_no_rows(api: httpx.Client) -> None:
     fit = api.post("/v1/fits", json=BODY | {"solver": {"kind": "exact"}}).json()
-    finish(fit["id"])
     answer = api.get(fit["links"]["trajectory"])
     assert answer.status_code == 200
     assert (answer.json()["recorded"], answer.json()["total_steps"]) == (0, 0)
     assert answer.json()["columns"]["step"] == []
+    assert answer.json()["columns"]["coefficients"] == {}
     for media_type in (CSV, NDJSON, PARQUET, ARROW):
         assert api.get(fit["links"]["trajectory"], headers={"accept": media_type}).status_code == 200
 
 
 def test_coefficients_that_were_not_recorded_are_null() -> None:
-    columns = json_columns(select(_trajectory(3), Selection()))
+    columns = json_columns(select(_trajectory(3), EVERYTHING), FIELDS)
     assert columns["coefficients"] is None
-    assert json_columns(nothing(Selection()))["coefficients"] == {}
+    assert json_columns(nothing(EVERYTHING), FIELDS)["coefficients"] == {}
 
 
 def _trajectory(rows: int) -> Trajectory:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from service.api.columns import FIELDS
+from service.api import observation_columns, trajectory_columns
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "openapi" / "openapi.json"
@@ -69,6 +69,8 @@ def test_every_operation_is_named_and_tagged(document: dict[str, Any]) -> None:
         "get /v1/fits": "list_fits",
         "get /v1/fits/{fit_id}": "get_fit",
         "get /v1/fits/{fit_id}/trajectory": "get_trajectory",
+        "get /v1/fits/{fit_id}/observations": "get_observations",
+        "post /v1/fits/{fit_id}/predictions": "predict",
         "get /v1/cases": "list_cases",
         "get /v1/cases/{name}": "get_case",
         "get /health/live": "live",
@@ -92,9 +94,9 @@ def test_every_error_is_a_problem(document: dict[str, Any]) -> None:
 
 def test_unions_are_named_and_discriminated(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for name in ("Solver", "Optimizer", "Start"):
+    for name in ("Solver", "Optimizer", "Start", "Penalty"):
         assert schemas[name]["discriminator"]["propertyName"] == "kind"
-    for name in ("Data", "Matrix", "Every"):
+    for name in ("Data", "Matrix", "Every", "NewData", "NewMatrix"):
         assert len(schemas[name]["oneOf"]) > 1
 
 
@@ -117,6 +119,20 @@ ANSWERS = [
     "Outcome",
     "Reference",
     "LossComparison",
+    "NullDirection",
+    "TargetSummary",
+    "Inference",
+    "CovarianceMatrix",
+    "Collinearity",
+    "OtherAnswer",
+    "OtherCoefficient",
+    "FitLinks",
+    "Observations",
+    "ObservationColumns",
+    "Predictions",
+    "TargetPrediction",
+    "Predicted",
+    "Extrapolation",
 ]
 
 
@@ -134,7 +150,7 @@ def test_requests_name_every_field_and_no_others(document: dict[str, Any]) -> No
 
 def test_requests_can_be_told_apart_by_what_is_required(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for union in ("Solver", "Optimizer", "Start"):
+    for union in ("Solver", "Optimizer", "Start", "Penalty"):
         for reference in schemas[union]["discriminator"]["mapping"].values():
             assert "kind" in schemas[reference.rpartition("/")[2]]["required"]
 
@@ -173,12 +189,23 @@ def test_parameters_are_what_urls_and_headers_can_hold(document: dict[str, Any])
         assert parameter["in"] != "header" or parameter["schema"]["type"] == "string"
 
 
-def test_the_fields_of_a_trajectory_are_spelled_out(document: dict[str, Any]) -> None:
-    operation = document["paths"]["/v1/fits/{fit_id}/trajectory"]["get"]
+@pytest.mark.parametrize(
+    ("table", "names"), [("trajectory", trajectory_columns.FIELDS), ("observations", observation_columns.FIELDS)]
+)
+def test_the_fields_of_a_table_are_spelled_out(document: dict[str, Any], table: str, names: tuple[str, ...]) -> None:
+    operation = document["paths"][f"/v1/fits/{{fit_id}}/{table}"]["get"]
     [fields] = [part["schema"] for part in operation["parameters"] if part["name"] == "fields"]
-    assert re.search(fields["pattern"], ",".join(FIELDS))
-    for wrong in ("", "step,", "step,los", "steps"):
+    assert re.search(fields["pattern"], ",".join(names))
+    for wrong in ("", f"{names[0]},", f"{names[0]},los", f"{names[0]}s"):
         assert not re.search(fields["pattern"], wrong)
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [("TrajectoryColumns", trajectory_columns.FIELDS), ("ObservationColumns", observation_columns.FIELDS)],
+)
+def test_every_column_of_a_table_is_declared(document: dict[str, Any], columns: str, names: tuple[str, ...]) -> None:
+    assert tuple(document["components"]["schemas"][columns]["required"]) == names
 
 
 def test_a_case_holds_a_body_that_clients_can_send(document: dict[str, Any]) -> None:
@@ -195,6 +222,8 @@ HEADERS = {
     ("get /v1/fits/{fit_id}", "304"): {"ETag", "Cache-Control"},
     ("get /v1/fits/{fit_id}/trajectory", "200"): {"Vary"},
     ("get /v1/fits/{fit_id}/trajectory", "409"): {"Retry-After"},
+    ("get /v1/fits/{fit_id}/observations", "200"): {"Vary"},
+    ("post /v1/fits/{fit_id}/predictions", "409"): {"Retry-After"},
     ("get /health/ready", "503"): {"Retry-After"},
     ("get /v1/cases", "405"): {"Allow"},
 }

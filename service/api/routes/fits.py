@@ -20,7 +20,7 @@ from service.api.answers import (
     page_of,
 )
 from service.api.backing import Backing, backing_of
-from service.api.mapping import submission_of
+from service.api.mapping import Submission, submission_of
 from service.api.page_tokens import position_of, token_after
 from service.api.preferences import preference
 from service.api.reading import contract_router
@@ -29,6 +29,8 @@ from service.api.routes.documented import headers, problems
 from service.api.schemas.fit import Fit, FitPage, FitStatus
 from service.api.schemas.request import LABEL_KEY, LABEL_VALUE, FitRequest, Labels
 from service.api.waiting import hold
+from service.jobs.fits import FitStore
+from service.jobs.inline import solve_at_once
 from service.jobs.records import FitRecord
 
 LABEL_PREFIX = "label."
@@ -93,11 +95,14 @@ async def create_fit(
         list[str] | None, Header(description="wait=<seconds> to hold the answer, or respond-async.")
     ] = None,
 ) -> Response:
-    """Fit a linear model. With `Prefer: wait=5` the answer is held back until the fit is finished, or 5 seconds."""
+    """Fit a linear model; a small exact fit is finished when it is answered, unless with `Prefer: respond-async`.
+
+    With `Prefer: wait=5` the answer is held back until the fit is finished, or 5 seconds.
+    """
     submission = await submission_of(body, services.datasets)
-    record = await services.fits.submit(submission.dataset, submission.task, submission.request, submission.labels)
     wanted = preference(prefer or (), services.settings.max_wait_seconds)
-    if wanted.seconds > 0:
+    record = await _stored(submission, services.fits, at_once=wanted.applied != "respond-async")
+    if wanted.seconds > 0 and not is_finished(record):
         # The fit is accepted: that is what the client must hear, even if the database is gone by now.
         with suppress(psycopg.OperationalError):
             record = await hold(request, record.id, wanted.seconds) or record
@@ -152,6 +157,15 @@ async def get_fit(
     if _matches(if_none_match, sent["ETag"]):
         return Response(status_code=304, headers=sent)
     return await _fit_response(record, services, 200, sent)
+
+
+async def _stored(submission: Submission, fits: FitStore, *, at_once: bool) -> FitRecord:
+    """The fit as it is stored: finished, where it is small and may be solved at once, else queued."""
+    dataset, task = submission.dataset, submission.task
+    report = solve_at_once(task, dataset) if at_once else None
+    if report is None:
+        return await fits.submit(dataset, task, submission.request, submission.labels)
+    return await fits.store(dataset, task, submission.request, submission.labels, report)
 
 
 async def _fit_response(record: FitRecord, services: Backing, status: int, sent: dict[str, str]) -> Response:

@@ -4,7 +4,7 @@ A request part refuses what it does not know and takes JSON at its word: a boole
 not a count. Every check runs on pydantic's Rust side; a long list stops at its first fault.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -52,6 +52,19 @@ def kind_or(default: str) -> BeforeValidator:
 def tag(name: str) -> str:
     """The tag of a union's member that has no ``kind``: no field or column is called so."""
     return f"\0{name}"
+
+
+def form_of(forms: Mapping[str, str]) -> Callable[[Any], str | None]:
+    """Tell a union's members, by their tags in `forms`, from a field that only they have."""
+
+    def form(value: Any) -> str | None:
+        # Serialising asks this of a model, validating of whatever was sent.
+        given = type(value).model_fields if isinstance(value, RequestPart) else value
+        if not isinstance(given, dict):
+            return None
+        return next((form for field, form in forms.items() if field in given), None)
+
+    return form
 
 
 def list_depth(flat: str, nested: str) -> Callable[[Any], str]:

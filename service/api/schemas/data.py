@@ -1,6 +1,6 @@
 """Where a fit's numbers come from: inline, a stored dataset, or a built-in case."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag
 from typing_extensions import TypeAliasType
@@ -11,6 +11,7 @@ from service.api.schemas.bodies import (
     ColumnName,
     RequestPart,
     Row,
+    form_of,
     list_depth,
     tag,
 )
@@ -56,14 +57,6 @@ class BuiltInCase(RequestPart):
     case: Annotated[str, Field(min_length=1, max_length=100, description="A name from GET /v1/cases.")]
 
 
-def _form(value: Any) -> str | None:
-    # Serialising asks this of a model, validating of whatever was sent.
-    given = type(value).model_fields if isinstance(value, RequestPart) else value
-    if not isinstance(given, dict):
-        return None
-    return next((form for field, form in _FORMS.items() if field in given), None)
-
-
 Data = TypeAliasType(
     "Data",
     Annotated[
@@ -72,7 +65,7 @@ Data = TypeAliasType(
         | Annotated[StoredDataset, Tag(_DATASET)]
         | Annotated[BuiltInCase, Tag(_CASE)],
         Discriminator(
-            _form,
+            form_of(_FORMS),
             custom_error_type="data_form",
             custom_error_message="This is none of the forms that data can take.",
         ),

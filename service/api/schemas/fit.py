@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from service.api.schemas.bodies import ResponsePart
+from service.api.schemas.inference import Collinearity, CovarianceMatrix, Inference, OtherAnswer, TargetSummary
 from service.api.schemas.request import FitRequest
 from service.api.schemas.trajectory import Trajectory
 
@@ -42,6 +43,14 @@ class Coefficient(ResponsePart):
     matching_digits: float | None = Field(description="Digits in which estimate and reference agree, 0 to 15.95.")
     identified: bool = Field(description="Whether the data determine this coefficient.")
     scaled_estimate: float | None = Field(description="The estimate in the units descent ran in.")
+    unpenalised: float | None = Field(
+        description="The least-squares coefficient without the penalty; null where there is no penalty."
+    )
+    std_error: float | None = Field(description="Of the reference, as the next four; null where there is none.")
+    t: float | None = Field(description="Reference over standard error.")
+    p: float | None = Field(description="Of a t as far from 0, on either side, were the coefficient 0.")
+    ci_low: float | None = Field(description="The confidence interval's lower end.")
+    ci_high: float | None = Field(description="The confidence interval's upper end.")
 
 
 class LossComparison(ResponsePart):
@@ -53,14 +62,26 @@ class LossComparison(ResponsePart):
     excess: float | None = Field(description="Final minus reference, computed without cancellation.")
 
 
+class NullDirection(ResponsePart):
+    """A combination of the design's columns that vanishes on every row."""
+
+    name: str = Field(description="In words: `x3 = 2 x1 - x2`, `x2 is constant`.")
+    terms: dict[str, float] = Field(description="The terms that take part, each with its coefficient.")
+
+
 class Reference(ResponsePart):
     """How the reference was found."""
 
+    objective: Literal["least_squares", "ridge"] = Field(description="What it minimises.")
     method: str
+    certified_digits: float = Field(description="Digits to which every coefficient is known to be right, 0 to 15.95.")
     rank: int
     parameters: int = Field(description="Columns of the design; equal to the rank where all are identified.")
     rank_tolerance: float | None = Field(description="The cut-off, relative to the largest singular value.")
     condition_number: float | None = Field(description="Null where it is infinite: the rank is short.")
+    null_directions: list[NullDirection] = Field(
+        description="What the data leave undetermined; empty where all coefficients are identified."
+    )
 
 
 class FitResult(ResponsePart):
@@ -70,7 +91,12 @@ class FitResult(ResponsePart):
     engine: str = Field(description="What did the work.")
     coefficients: list[Coefficient]
     loss: LossComparison
+    summary: list[TargetSummary] = Field(description="Of the reference, one a target.")
     reference: Reference
+    inference: Inference
+    covariance: list[CovarianceMatrix] | None = Field(description="One a target; null unless asked for.")
+    collinearity: Collinearity | None = Field(description="Null unless asked for.")
+    others: list[OtherAnswer] | None = Field(description="Null unless asked for.")
     trajectory: Trajectory | None = Field(description="Null for an exact fit: it took no steps.")
 
 
@@ -86,6 +112,8 @@ class FitLinks(ResponsePart):
 
     self: str
     trajectory: str
+    observations: str
+    predictions: str
 
 
 class Fit(ResponsePart):

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, JsonValue, Tag, WithJsonSchema
+from pydantic import ConfigDict, Discriminator, Field, JsonValue, Tag
 from typing_extensions import TypeAliasType
 
-from service.api.schemas.bodies import ColumnNames, Count, RequestPart, tag
+from service.api.schemas.bodies import ColumnName, ColumnNames, Count, RequestPart, tag
 from service.api.schemas.data import Data
 from service.api.schemas.solver import Descent, Solver
+from service.fitting.model import HIGHEST_DEGREE
 
 _NAMED, _STEPS = tag("named"), tag("steps")
 
@@ -22,31 +23,94 @@ Labels = Annotated[
 ]
 
 
-_EXAMPLE: JsonValue = {
+_DESCENT: JsonValue = {
     "data": {"columns": {"x": [1, 2, 3, 4], "y": [3.1, 4.9, 7.2, 8.8]}},
     "scaling": {"features": "standard"},
     "solver": {"kind": "descent", "optimizer": {"kind": "sgd", "learning_rate": 0.1}, "epochs": 200},
     "record": {"every": {"steps": 10}},
+}
+_PARABOLA: JsonValue = {
+    "data": {"columns": {"x": [1, 2, 3, 4, 5], "y": [1.1, 3.9, 9.2, 15.8, 25.1], "w": [1, 1, 2, 1, 0.5]}},
+    "model": {"degree": 2, "weights": "w"},
+    "solver": {"kind": "exact"},
+    "inference": {"standard_errors": "hc3", "confidence_level": 0.9, "covariance": True},
+    "others": ["scikit_learn", "r"],
 }
 
 
 class ModelOptions(RequestPart):
     """Which columns explain which."""
 
-    features: Annotated[ColumnNames | None, Field(description="All columns that are not targets, if left out.")] = None
+    features: Annotated[
+        ColumnNames | None, Field(description="All columns that are not targets, weights or clusters, if left out.")
+    ] = None
     targets: Annotated[
         # The core refuses an empty list in words that help more.
         Annotated[ColumnNames, Field(json_schema_extra={"minItems": 1})] | None,
         Field(description="y, or y1, y2, .. where such columns exist, if left out."),
     ] = None
     intercept: bool = True
-    degree: Annotated[int, Field(ge=1, le=1, description="Highest power of each feature; 1 for now.")] = 1
+    degree: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=HIGHEST_DEGREE,
+            description="Highest power of each feature; the terms of a feature x are x, x^2, .., without products.",
+            examples=[2],
+        ),
+    ] = 1
     weights: Annotated[
-        None,
-        # Of a field that is always null, some generators make a type that nothing can be assigned to.
-        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]}),
-        Field(description="null for now: all rows count alike."),
+        ColumnName | None,
+        Field(
+            description="The column of row weights: at least 0, some above 0; each multiplies its row's squared "
+            "residuals. null: all rows count alike.",
+            examples=["w"],
+        ),
     ] = None
+
+
+StandardErrors = Literal["classical", "hc0", "hc1", "hc2", "hc3", "clustered"]
+
+
+class InferenceOptions(RequestPart):
+    """What is asked about the reference besides its coefficients."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"standard_errors": "hc3", "confidence_level": 0.99}]})
+
+    standard_errors: Annotated[
+        StandardErrors,
+        Field(
+            description="classical: one residual variance for all rows. hc0 to hc3: each row its own, with "
+            "small-sample corrections from hc1 on. clustered: rows may depend on each other within a cluster."
+        ),
+    ] = "classical"
+    clusters: Annotated[
+        ColumnName | None,
+        Field(
+            description="The column whose equal numbers mark the rows of one cluster; needed where standard_errors is "
+            '"clustered", and only there.'
+        ),
+    ] = None
+    confidence_level: Annotated[
+        float, Field(gt=0, lt=1, allow_inf_nan=False, description="Of every interval: above 0, below 1.")
+    ] = 0.95
+    covariance: Annotated[bool, Field(description="Whether to answer the coefficients' covariance matrix too.")] = False
+    collinearity: Annotated[
+        bool,
+        Field(description="Whether to answer variance inflation, condition indices and variance proportions too."),
+    ] = False
+
+
+OtherName = Literal["scikit_learn", "numpy", "statsmodels", "r"]
+Others = Annotated[
+    list[OtherName],
+    Field(
+        # Not `uniqueItems`: generators make a set of it, or a client that does not start.
+        max_length=4,
+        description="Programs whose answers to the same data are wanted beside the reference, none twice.",
+        examples=[["scikit_learn", "r"]],
+    ),
+]
 
 
 class ScalingOptions(RequestPart):
@@ -82,7 +146,7 @@ class RecordOptions(RequestPart):
 class FitRequest(RequestPart):
     """What to fit, and how."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [_DESCENT, _PARABOLA]})
 
     data: Data
     model: Annotated[ModelOptions, Field(default_factory=ModelOptions)]
@@ -92,6 +156,8 @@ class FitRequest(RequestPart):
         Field(description="The mean over rows and targets, as Keras has it, or the sum: the learning rate's scale."),
     ] = "mse"
     solver: Annotated[Solver, Field(default_factory=Descent)]
+    inference: Annotated[InferenceOptions, Field(default_factory=InferenceOptions)]
+    others: Annotated[Others, Field(default_factory=list)]
     record: Annotated[RecordOptions, Field(default_factory=RecordOptions)]
     labels: Annotated[Labels, Field(default_factory=dict)]
 

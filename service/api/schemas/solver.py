@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 from typing_extensions import TypeAliasType
 
 from service.api.schemas.bodies import (
@@ -124,10 +124,32 @@ class Stop(RequestPart):
     max_seconds: Annotated[Positive | None, Field(description="Wall-clock seconds of descent.")] = None
 
 
+class L2Penalty(RequestPart):
+    """Ridge: loss + strength * sum of squared coefficients, in descent's units; the intercept is left free.
+
+    Keras's `kernel_regularizer=L2(strength)`; scikit-learn's `Ridge(alpha)` with alpha = strength * rows * targets
+    where the loss is `mse`, and alpha = strength where it is `sum_squares`.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"kind": "l2", "strength": 0.01}]})
+
+    kind: Literal["l2"] = "l2"
+    strength: Positive
+
+
+Penalty = TypeAliasType("Penalty", Annotated[L2Penalty, Field(discriminator="kind"), kind_or("l2")])
+
+PenaltyOption = Annotated[
+    Penalty | None,
+    Field(description="Added to the loss; the reference is then the penalised optimum. null: nothing is added."),
+]
+
+
 class Exact(RequestPart):
-    """Least squares in closed form."""
+    """The optimum in closed form, penalised or not: the reference itself."""
 
     kind: Literal["exact"] = "exact"
+    penalty: PenaltyOption = None
 
 
 class Descent(RequestPart):
@@ -159,6 +181,7 @@ class Descent(RequestPart):
     ] = 0
     start: Annotated[Start, Field(default_factory=ZerosStart, description="Zeros if left out.")]
     stop: Annotated[Stop, Field(default_factory=Stop)]
+    penalty: PenaltyOption = None
 
 
 Solver = TypeAliasType("Solver", Annotated[Exact | Descent, Field(discriminator="kind"), kind_or("descent")])
