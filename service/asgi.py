@@ -19,6 +19,7 @@ from service import lifeline
 from service.api.app import create_app
 from service.api.protocol import OneProtocol
 from service.bootstrap import open_services
+from service.fitting.threads import use_threads
 from service.process import begin
 from service.settings import Settings
 
@@ -80,6 +81,7 @@ def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody asks for a client's address
         backlog=_BACKLOG,
         # Longer than that is not graceful any more: the supervisor's patience has an end.
         timeout_graceful_shutdown=max(1, int(settings.grace_seconds)),
@@ -97,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop; 0 for that. Settings it cannot serve with end the process with 2."""
     options = _parser().parse_args(argv)
     settings = begin()
+    # What is fitted here is too small to be shared out, and the cores are the workers'.
+    use_threads(1)
     listener = None if options.listen_fd is None else socket.socket(fileno=options.listen_fd)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, listener, options.lifeline_fd))

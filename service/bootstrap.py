@@ -9,6 +9,7 @@ from service.database.pool import Pool, open_pool
 from service.datasets.store import DatasetStore
 from service.jobs.attempts import Attempts
 from service.jobs.consumer import QueueConsumer
+from service.jobs.cores import Share, share
 from service.jobs.fits import FitStore
 from service.jobs.notices import FitNotices
 from service.jobs.numba_cache import VARIABLE, numba_cache
@@ -58,6 +59,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 class WorkerParts:
     """What a worker needs, joined."""
 
+    share: Share
     runner: FitRunner
     consumer: QueueConsumer
     recovery: Recovery
@@ -76,12 +78,13 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
         with _child_environment(settings) as environment:
             queue = FitQueue(pool)
             await queue.open()
-            runner = FitRunner(environment)
+            ours = share(settings.threads, settings.workers)
+            runner = FitRunner(environment, ours.threads)
             attempts = Attempts(pool, queue, settings.max_attempts)
             work = FitWork(DatasetStore(pool), attempts, runner)
             consumer = QueueConsumer(pool, work, settings.grace_seconds)
             try:
-                yield WorkerParts(runner, consumer, Recovery(pool, queue, settings.max_attempts))
+                yield WorkerParts(ours, runner, consumer, Recovery(pool, queue, settings.max_attempts))
             finally:
                 await runner.close()
 

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
         description="URL of a PostgreSQL, postgresql://user:password@host/database; unset runs the bundled one",
     )
     workers: int = Field(1, ge=0, le=64, description="number of worker processes that `serve` starts")
+    threads: int = Field(
+        0, ge=0, le=1024, description="number of threads a worker computes with; 0 is the cores over PLUMBLINE_WORKERS"
+    )
     max_body_bytes: int = Field(
         64 * MEBIBYTE, ge=1024, le=1024 * MEBIBYTE, description="largest request body accepted, in bytes"
     )

@@ -10,12 +10,15 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from procrastinate.exceptions import ConnectorException
 from psycopg import OperationalError
 
 from service import lifeline
 from service.bootstrap import DatabaseNotNamed, WorkerParts, open_worker
+from service.jobs.cores import Share
+from service.jobs.messages import Ready
 from service.process import UNUSABLE_SETTINGS, begin
 from service.settings import Settings
 
@@ -51,9 +54,9 @@ async def work_until_stopped(settings: Settings, lifeline_fd: int | None) -> Non
     _heed_stops(stopping, lifeline_fd)
     async with open_worker(settings) as parts:
         # Before it registers: a worker that counts as listening answers at once.
-        if not await _warmed(parts, stopping):
+        if (ready := await _warmed(parts, stopping)) is None:
             return
-        logger.info("Ready for fits")
+        _tell_of_threads(parts.share, ready)
         sweeping = asyncio.create_task(_sweep(parts, stopping), name="recovery")
         try:
             await _consume(parts, stopping)
@@ -76,18 +79,22 @@ def _tell(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(stop)
 
 
-async def _warmed(parts: WorkerParts, stopping: asyncio.Event) -> bool:
-    """Whether the child got warm before somebody said stop."""
+async def _warmed(parts: WorkerParts, stopping: asyncio.Event) -> Ready | None:
+    """What the child says when it is warm; None where somebody said stop before that."""
     warming = asyncio.create_task(parts.runner.warm())
     if await _first_of(warming, stopping):
-        await warming
-        return True
+        return await warming
     warming.cancel()
     await asyncio.gather(warming, return_exceptions=True)
-    return False
+    return None
 
 
-async def _first_of(task: "asyncio.Task[None]", stopping: asyncio.Event) -> bool:
+def _tell_of_threads(share: Share, ready: Ready) -> None:
+    pools = ", ".join(f"{library} {count}" for library, count in sorted(ready.pools.items()))
+    logger.info("Ready for fits, each on %d threads (%s); pools: %s", share.threads, share.reason, pools)
+
+
+async def _first_of(task: "asyncio.Task[Any]", stopping: asyncio.Event) -> bool:
     """Wait for the task or for `stopping`; whether the task is done."""
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)

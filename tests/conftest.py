@@ -3,18 +3,25 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
+import psycopg.conninfo
 import pytest
 
+from service.bootstrap import Services, open_services
 from service.database.bundled import BundledPostgres
 from service.database.migrate import migrate
 from service.jobs.numba_cache import VARIABLE, sources_digest
+from service.settings import Settings
 
 _TEMPLATE = "migrated"
+_TABLES = "fit, dataset, trajectory_block, procrastinate_jobs, procrastinate_workers"
+
+Outage = Callable[[], AbstractContextManager[None]]
 
 # Compiled once for all tests and all processes they start, anew for each state of the sources: on its own, Numba
 # would not notice a change in a module that a compiled function calls. It reads this when it is first imported.
@@ -37,6 +44,11 @@ def _renamed(url: str, database: str) -> str:
 def _administer(url: str, statement: str) -> None:
     with psycopg.connect(_renamed(url, "postgres"), autocommit=True) as connection:
         connection.execute(statement.encode())
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 @pytest.fixture
@@ -83,3 +95,30 @@ def empty_database_url(postgres: str) -> Iterator[str]:
     _administer(postgres, f"CREATE DATABASE {name}")
     yield _renamed(postgres, name)
     _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def services(database_url: str) -> AsyncIterator[Services]:
+    """The serving side's parts on the module's database, emptied."""
+    async with open_services(Settings(database_url=database_url)) as parts:
+        async with parts.pool.connection() as connection:
+            await connection.execute(f"TRUNCATE {_TABLES} CASCADE")
+        yield parts
+
+
+@pytest.fixture
+def outage(postgres: str, database_url: str) -> Outage:
+    """A context in which the module's database cuts its connections and takes no new ones."""
+    name = str(psycopg.conninfo.conninfo_to_dict(database_url)["dbname"])
+
+    @contextmanager
+    def away() -> Iterator[None]:
+        with psycopg.connect(_renamed(postgres, "postgres"), autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            try:
+                yield
+            finally:
+                connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+
+    return away

@@ -43,6 +43,8 @@ def test_default_folder_of_a_user_is_in_the_data_home(monkeypatch: pytest.Monkey
         ("port", "http"),
         ("workers", "-1"),
         ("workers", "65"),
+        ("threads", "-1"),
+        ("threads", "1025"),
         ("max_body_bytes", "0"),
         ("max_wait_seconds", "-1"),
         ("max_wait_seconds", "nan"),

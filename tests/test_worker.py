@@ -2,49 +2,35 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
-import psycopg
-import psycopg.conninfo
 import pytest
 from psycopg import OperationalError
 
-from service.bootstrap import Services, open_services
+from service.bootstrap import Services
 from service.fitting.data import Dataset
 from service.fitting.model import Model
 from service.fitting.solver import Descent, Exact, Solver
 from service.fitting.task import FitTask
+from service.jobs.cores import available_cores
 from service.jobs.records import FitRecord
-from service.settings import Settings
+from tests.conftest import Outage
 
 pytestmark = pytest.mark.anyio
 
 ENDLESS = Descent(epochs=10**11)
 DATASET = Dataset.from_columns({"x": [1.0, 2.0, 3.0], "y": [1.0, 3.0, 2.0]})
 PATIENCE = 30.0
-TABLES = "fit, dataset, trajectory_block, procrastinate_jobs, procrastinate_workers"
+CORES = available_cores()
 
 Worker = subprocess.Popen[str]
 Start = Callable[..., Awaitable[Worker]]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def services(database_url: str) -> AsyncIterator[Services]:
-    async with open_services(Settings(database_url=database_url)) as parts:
-        async with parts.pool.connection() as connection:
-            await connection.execute(f"TRUNCATE {TABLES} CASCADE")
-        yield parts
 
 
 @pytest.fixture
@@ -59,9 +45,9 @@ def start(services: Services, environment: Mapping[str, str], tmp_path: Path) ->
     """Starts a worker and waits until it listens; in the end there must be nothing left of it."""
     workers: list[Worker] = []
 
-    async def listening(*options: str, pass_fds: tuple[int, ...] = ()) -> Worker:
+    async def listening(*options: str, pass_fds: tuple[int, ...] = (), **settings: str) -> Worker:
         before = await services.queue.listening_workers()
-        workers.append(_spawn(options, pass_fds, environment, tmp_path / "log"))
+        workers.append(_spawn(options, pass_fds, {**environment, **settings}, tmp_path / "log"))
         await _eventually(lambda: _has_workers(services, before + 1))
         return workers[-1]
 
@@ -125,6 +111,23 @@ async def test_a_worker_that_listens_is_warm(services: Services, start: Start) -
     assert (found.started_at - found.created_at).total_seconds() < 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "threads", "reason"),
+    [
+        ({"PLUMBLINE_THREADS": "1"}, 1, "as PLUMBLINE_THREADS says"),
+        ({"PLUMBLINE_WORKERS": "2"}, max(CORES // 2, 1), f"cores {CORES}, workers 2"),
+    ],
+)
+async def test_it_says_on_how_many_threads_fits_compute_and_why(
+    start: Start, tmp_path: Path, settings: dict[str, str], threads: int, reason: str
+) -> None:
+    await start(**settings)
+    found = re.search(r"each on (\d+) threads \((.*)\); pools: (.*)", (tmp_path / "log").read_text())
+    assert found is not None
+    assert found.group(1, 2) == (str(threads), reason)
+    assert {pool.split()[-1] for pool in found.group(3).split(", ")} == {str(threads)}
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_and_puts_the_fit_back(services: Services, start: Start, number: signal.Signals) -> None:
     worker = await start()
@@ -181,24 +184,7 @@ async def test_a_killed_worker_takes_its_child_along_and_loses_no_fit(services: 
     assert (found.status, found.attempt) == ("running", 2)
 
 
-@contextmanager
-def _away(postgres: str, database_url: str) -> Iterator[None]:
-    name = str(psycopg.conninfo.conninfo_to_dict(database_url)["dbname"])
-    with psycopg.connect(psycopg.conninfo.make_conninfo(postgres, dbname="postgres"), autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        yield
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
-
-
-@pytest.fixture
-def outage(postgres: str, database_url: str) -> Callable[[], AbstractContextManager[None]]:
-    return lambda: _away(postgres, database_url)
-
-
-async def test_it_outlives_its_databases_absence(
-    services: Services, start: Start, outage: Callable[[], AbstractContextManager[None]]
-) -> None:
+async def test_it_outlives_its_databases_absence(services: Services, start: Start, outage: Outage) -> None:
     worker = await start()
     child = _child(worker)
     with outage(), pytest.raises(OperationalError):
@@ -211,9 +197,7 @@ async def test_it_outlives_its_databases_absence(
     assert child.is_running()
 
 
-async def test_it_can_be_stopped_while_the_database_is_away(
-    start: Start, outage: Callable[[], AbstractContextManager[None]]
-) -> None:
+async def test_it_can_be_stopped_while_the_database_is_away(start: Start, outage: Outage) -> None:
     worker = await start()
     with outage():
         worker.terminate()

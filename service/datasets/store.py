@@ -1,6 +1,7 @@
 """Datasets in the database: each once, under the digest of its content."""
 
 import json
+from typing import Any
 
 from service.database.pool import Connection, Pool
 from service.fitting.data import Dataset
@@ -23,13 +24,23 @@ class DatasetStore:
 
 async def insert(connection: Connection, dataset: Dataset) -> str:
     """Store the dataset unless its content is there already, and return its id. The caller commits."""
-    await connection.execute(_INSERT, [dataset.digest, dataset.rows, json.dumps(dataset.names), dataset.to_bytes()])
+    await connection.execute(INSERT, values(dataset))
     return dataset.digest
+
+
+def values(dataset: Dataset) -> dict[str, Any]:
+    """What `INSERT` says of the dataset, for those who make it part of a statement of their own."""
+    return {
+        "dataset_id": dataset.digest,
+        "rows": dataset.rows,
+        "columns": json.dumps(dataset.names),
+        "body": dataset.to_bytes(),
+    }
 
 
 _SELECT = "SELECT rows, columns, body FROM dataset WHERE id = %s"
 
-_INSERT = """
-INSERT INTO dataset (id, rows, columns, body) VALUES (%s, %s, %s, %s)
+INSERT = """
+INSERT INTO dataset (id, rows, columns, body) VALUES (%(dataset_id)s, %(rows)s, %(columns)s, %(body)s)
 ON CONFLICT (id) DO NOTHING
 """

@@ -16,6 +16,7 @@ from service.fitting.model import Model
 from service.fitting.solution import Solution
 from service.fitting.solver import Descent, Exact, Precision
 from service.fitting.task import FitTask, Observer, Progress
+from service.fitting.threads import pools
 from service.fitting.trajectory import Trajectory
 from service.jobs.messages import Answer, Broken, Order, PackedTrajectory, Ready, Refused, Solved
 
@@ -37,7 +38,7 @@ def serve(connection: Connection) -> NoReturn:
     orders: SimpleQueue[Order] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, orders), name="orders", daemon=True).start()
     answer(_FIRST_FIT, lambda _: None)
-    connection.send(Ready())
+    connection.send(Ready(pools()))
     threading.Thread(target=_warm, name="warming", daemon=True).start()
     while True:
         connection.send(answer(orders.get(), connection.send))
@@ -78,7 +79,8 @@ class Teller:
 
 def _fit(order: Order, observe: Observer) -> Solution:
     task = order.task
-    return fit(task.problem(order.dataset), task.solver, task.recording, observe)
+    problem = task.problem(order.dataset)
+    return fit(problem, task.solver, task.recording, observe, task.inference, task.others)
 
 
 def _pack(solution: Solution, progress: Progress | None) -> Solved:

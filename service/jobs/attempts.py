@@ -11,7 +11,7 @@ from uuid import UUID
 
 from psycopg import sql
 
-from service.database.pool import Connection, Pool
+from service.database.pool import Connection, Pool, transaction
 from service.fitting.task import Progress
 from service.jobs.messages import PackedTrajectory, Solved
 from service.jobs.queue import FitQueue
@@ -77,7 +77,7 @@ class Attempts:
         """Store the answer and its trajectory, and finish the fit."""
         result = RESULT.encode(Result(solved.report, _extent(solved.trajectory)))
         progress = None if solved.progress is None else PROGRESS.encode(solved.progress)
-        async with self._pool.connection() as connection:
+        async with transaction(self._pool) as connection:
             kept = await change(
                 connection,
                 attempt,
@@ -97,7 +97,7 @@ class Attempts:
 
     async def release(self, attempt: Attempt) -> bool:
         """Put the fit back into the queue, as if this attempt had not been."""
-        async with self._pool.connection() as connection:
+        async with transaction(self._pool) as connection:
             released = await change(connection, attempt, "queued", "attempt = attempt - 1, progress = NULL")
             if released:
                 await assign_job(connection, self._queue, attempt.fit_id)

@@ -1,5 +1,6 @@
-"""The child process in which fits run: ``python -m service.jobs.child FD``, FD being its end of the worker's socket.
+"""The child process in which fits run: ``python -m service.jobs.child FD THREADS``.
 
+FD is its end of the worker's socket, THREADS how many it may compute with.
 It lives as long as the other end is open, and not a moment longer: not even in the middle of a fit.
 """
 
@@ -17,10 +18,15 @@ def main(argv: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _volunteer_for_memory()
+    descriptor, count = map(int, argv)
+    # Before the libraries are loaded: their pools are made when they are.
+    from service.fitting.threads import use_threads
+
+    use_threads(count)
     # Not before: an interrupt during these imports, which take a second, would end the child with a traceback.
     from service.jobs.answering import serve
 
-    serve(Connection(int(argv[0])))
+    serve(Connection(descriptor))
 
 
 def _volunteer_for_memory() -> None:

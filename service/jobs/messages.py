@@ -4,6 +4,7 @@ The child says `Ready` once; then the worker sends one `Order` at a time, and th
 `Progress` and in the end with one `Solved`, `Refused` or `Broken`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.fitting.data import Dataset
@@ -22,7 +23,9 @@ class Order:
 
 @dataclass(frozen=True)
 class Ready:
-    """Everything is imported."""
+    """Everything is imported; `pools` are the threads of each library that has any (see `service.fitting.threads`)."""
+
+    pools: Mapping[str, int]
 
 
 @dataclass(frozen=True)

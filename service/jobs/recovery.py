@@ -9,7 +9,7 @@ import logging
 from collections.abc import Set
 from typing import Any
 
-from service.database.pool import Connection, Pool
+from service.database.pool import Connection, Pool, transaction
 from service.jobs.attempts import Fence, assign_job, change, fail
 from service.jobs.queue import DEAD_AFTER_SECONDS, QUEUE, FitQueue
 from service.jobs.records import FitError
@@ -39,7 +39,7 @@ class Recovery:
         worker_id, running
             The caller's row among the workers, if it has one, and the jobs that it is really doing.
         """
-        async with self._pool.connection() as connection:
+        async with transaction(self._pool) as connection:
             if not await _is_alone(connection):
                 return 0
             abandoned = await self._abandoned(connection, worker_id, running)

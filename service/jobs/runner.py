@@ -43,10 +43,13 @@ class FitRunner:
     ----------
     environment
         The child's environment variables, all of them.
+    threads
+        How many it may compute with.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], threads: int) -> None:
         self._environment = environment
+        self._threads = threads
         self._child: Child | None = None
 
     @property
@@ -54,15 +57,15 @@ class FitRunner:
         """The child's process id; None while there is none."""
         return None if self._child is None else self._child.pid
 
-    async def warm(self) -> None:
-        """Have a child with everything imported.
+    async def warm(self) -> Ready:
+        """Have a child with everything imported, and return what it says of itself.
 
         Raises
         ------
         ChildCrashed
             It ended before that.
         """
-        await self._use(lambda child: child.ready())
+        return await self._use(lambda child: child.ready())
 
     async def run(self, order: Order, on_progress: Callable[[Progress], None]) -> Solved:
         """Fit in the child, a new one where the last one is gone. Cancelled, it kills the child at once.
@@ -90,7 +93,7 @@ class FitRunner:
     async def _use(self, conversation: Callable[["Child"], Awaitable[T]]) -> T:
         if self._child is None or not self._child.is_alive:
             await self.close()
-            self._child = Child.start(self._environment)
+            self._child = Child.start(self._environment, self._threads)
         try:
             return await conversation(self._child)
         except BaseException:
@@ -107,13 +110,13 @@ class Child:
         self._connection = connection
 
     @classmethod
-    def start(cls, environment: Mapping[str, str]) -> "Child":
+    def start(cls, environment: Mapping[str, str], threads: int) -> "Child":
         """Start a child that holds the other end of a socket, and nothing else of ours."""
         ours, theirs = socket.socketpair()
         connection = Connection(ours.detach())
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", "service.jobs.child", str(theirs.fileno())],
+                [sys.executable, "-m", "service.jobs.child", str(theirs.fileno()), str(threads)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what libraries print belongs in the log
@@ -129,9 +132,10 @@ class Child:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    async def ready(self) -> None:
+    async def ready(self) -> Ready:
         """Wait for `Ready`; not to be asked for twice. Raises `ChildCrashed`."""
-        await self._converse(self._connection.recv)
+        said: Ready = await self._converse(self._connection.recv)
+        return said
 
     async def ask(self, order: Order, on_progress: Callable[[Progress], None]) -> Answer:
         """Send the order and wait for its answer; `on_progress` is called in the event loop. Raises `ChildCrashed`."""

@@ -6,7 +6,7 @@ import benchmarks
 from benchmarks.__main__ import PROGRAMS
 from benchmarks.figure import Figure, median_seconds, seconds
 
-NOT_PROGRAMS = {"__init__", "__main__", "figure", "bare_route"}
+NOT_PROGRAMS = {"__init__", "__main__", "figure", "bare_route", "clients"}
 
 
 def test_a_figure_is_one_line() -> None:

@@ -1,16 +1,13 @@
-"""What tests of jobs share: the serving side's parts on a real, empty database, and fits to submit."""
+"""What tests of jobs share: fits to submit, and a worker's parts to run them with."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-import psycopg
-import psycopg.conninfo
 import pytest
 
-from service.bootstrap import Services, open_services
+from service.bootstrap import Services
 from service.fitting.data import Dataset
 from service.fitting.model import Model
 from service.fitting.solver import Exact, Solver
@@ -18,32 +15,15 @@ from service.fitting.task import FitTask
 from service.jobs.attempts import Attempts
 from service.jobs.records import FitRecord
 from service.jobs.runner import FitRunner
-from service.settings import Settings
-
-_TABLES = "fit, dataset, trajectory_block, procrastinate_jobs, procrastinate_workers"
 
 JobOf = Callable[[UUID], Awaitable[int]]
 Submit = Callable[..., Awaitable[FitRecord]]
 Sql = Callable[..., Awaitable[list[dict[str, Any]]]]
-Outage = Callable[[], AbstractContextManager[None]]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
 def dataset() -> Dataset:
     return Dataset.from_columns({"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 3.0, 2.0, 5.0]})
-
-
-@pytest.fixture
-async def services(database_url: str) -> AsyncIterator[Services]:
-    async with open_services(Settings(database_url=database_url)) as parts:
-        async with parts.pool.connection() as connection:
-            await connection.execute(f"TRUNCATE {_TABLES} CASCADE")
-        yield parts
 
 
 @pytest.fixture
@@ -95,25 +75,6 @@ def child_environment() -> Mapping[str, str]:
 
 @pytest.fixture
 async def runner(child_environment: Mapping[str, str]) -> AsyncIterator[FitRunner]:
-    runner = FitRunner(child_environment)
+    runner = FitRunner(child_environment, threads=1)
     yield runner
     await runner.close()
-
-
-@pytest.fixture
-def outage(postgres: str, database_url: str) -> Outage:
-    """A context in which the test's database cuts its connections and takes no new ones."""
-    name = str(psycopg.conninfo.conninfo_to_dict(database_url)["dbname"])
-    server = psycopg.conninfo.make_conninfo(postgres, dbname="postgres")
-
-    @contextmanager
-    def away() -> Iterator[None]:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-            try:
-                yield
-            finally:
-                connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
-
-    return away

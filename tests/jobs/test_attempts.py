@@ -7,28 +7,17 @@ from uuid import UUID
 import pytest
 
 from service.bootstrap import Services
-from service.fitting.outcome import Outcome
-from service.fitting.solution import LossReport, ReferenceReport, Report
 from service.fitting.task import Progress
 from service.jobs.attempts import Attempt, Attempts
 from service.jobs.messages import PackedTrajectory, Solved
 from service.jobs.records import FitError, FitRecord
+from tests.jobs.reports import report
 
 pytestmark = pytest.mark.anyio
 
 PROGRESS = Progress(5, 10, 1, float("inf"))
 ERROR = FitError("internal", "It broke.")
-SOLVED = Solved(
-    Report(
-        Outcome("exact", "Done.", 0, 0),
-        "least_squares",
-        (),
-        LossReport(None, 0.0, 0.0, 0.0),
-        ReferenceReport("qr", 2, 2, 1e-15, 3.0),
-    ),
-    PackedTrajectory(2, 10, b"x" * (9 << 20)),
-    PROGRESS,
-)
+SOLVED = Solved(report(), PackedTrajectory(2, 10, b"x" * (9 << 20)), PROGRESS)
 CHANGES: dict[str, Callable[[Attempts, Attempt], Awaitable[bool]]] = {
     "progress": lambda attempts, attempt: attempts.progress(attempt, PROGRESS),
     "succeed": lambda attempts, attempt: attempts.succeed(attempt, SOLVED),

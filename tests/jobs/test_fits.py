@@ -1,5 +1,6 @@
-"""Submitting, reading and listing fits on a real database."""
+"""Submitting, storing, reading and listing fits on a real database."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from service.fitting.recording import Recording
 from service.fitting.solver import Descent, Exact
 from service.fitting.task import FitTask
 from service.jobs.attempts import Attempts
+from service.jobs.inline import solve_at_once
 from service.jobs.messages import Order, Solved
 from service.jobs.records import FitRecord
 from service.jobs.runner import FitRunner
@@ -57,6 +59,54 @@ async def test_a_submission_that_the_database_refuses_leaves_nothing(services: S
         async with services.pool.connection() as connection:
             await connection.execute("ALTER TABLE fit DROP CONSTRAINT forbidden")
     assert [await _count(services, table) for table in ("dataset", "fit", "procrastinate_jobs")] == [0, 0, 0]
+
+
+async def _store(services: Services, dataset: Dataset, **parts: Any) -> FitRecord:
+    report = solve_at_once(TASK, dataset)
+    assert report is not None
+    asked = {"request": {}, "labels": {}} | parts
+    return await services.fits.store(dataset, TASK, report=report, **asked)
+
+
+async def test_a_solved_fit_is_stored_finished_with_its_dataset_and_without_a_job(
+    services: Services, dataset: Dataset
+) -> None:
+    request = {"solver": {"kind": "exact"}, "data": {"dataset": "ä"}}
+    record = await _store(services, dataset, request=request, labels={"team": "a"})
+    assert (record.status, record.version, record.attempt) == ("succeeded", 1, 1)
+    assert (record.request, record.labels, record.dataset_id) == (request, {"team": "a"}, dataset.digest)
+    assert record.started_at == record.finished_at == record.created_at
+    assert record.report is not None
+    assert await services.fits.get(record.id) == record
+    assert await services.fits.trajectory(record.id) is None
+    assert await services.datasets.get(dataset.digest) is not None
+    assert [await _count(services, table) for table in ("dataset", "fit", "procrastinate_jobs")] == [1, 1, 0]
+
+
+async def test_solved_fits_and_queued_ones_stand_in_one_list(services: Services, dataset: Dataset) -> None:
+    solved = await _store(services, dataset, labels={"n": "1"})
+    queued = await services.fits.submit(dataset, TASK, {}, {"n": "1"})
+    assert await _page(services, labels={"n": "1"}) == [queued, solved]
+    assert await _page(services, status="succeeded") == [solved]
+
+
+async def test_many_may_store_a_new_dataset_at_once(services: Services) -> None:
+    datasets = [Dataset.from_columns({"x": [1.0, 2.0, n], "y": [1.0, 3.0, 2.0]}) for n in range(5)]
+    stored = await asyncio.gather(*(_store(services, dataset) for dataset in datasets * 10))
+    assert len({record.id for record in stored}) == 50
+    assert [await _count(services, table) for table in ("dataset", "fit")] == [5, 50]
+
+
+async def test_a_solved_fit_that_the_database_refuses_leaves_nothing(services: Services, dataset: Dataset) -> None:
+    async with services.pool.connection() as connection:
+        await connection.execute("ALTER TABLE fit ADD CONSTRAINT forbidden CHECK (request->>'a' IS NULL)")
+    try:
+        with pytest.raises(Exception, match="forbidden"):
+            await _store(services, dataset, request={"a": 1})
+    finally:
+        async with services.pool.connection() as connection:
+            await connection.execute("ALTER TABLE fit DROP CONSTRAINT forbidden")
+    assert [await _count(services, table) for table in ("dataset", "fit")] == [0, 0]
 
 
 async def test_an_unknown_fit_is_none(services: Services) -> None:

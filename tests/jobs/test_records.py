@@ -10,14 +10,15 @@ from pydantic import ValidationError
 
 from service.fitting.descent.optimizers import Optimizer, Rmsprop, Sgd
 from service.fitting.descent.start import GlorotUniform, Normal, Start, Values, Zeros
+from service.fitting.inference.options import Inference
 from service.fitting.model import Model
-from service.fitting.outcome import Outcome
+from service.fitting.penalty import L2
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
-from service.fitting.solution import Coefficient, LossReport, ReferenceReport, Report
 from service.fitting.solver import Descent, Exact, Solver, Stop
 from service.fitting.task import FitTask, Progress
 from service.jobs.records import ERROR, PROGRESS, RESULT, TASK, FitError, Result, TrajectoryExtent
+from tests.jobs.reports import report
 
 OPTIMIZERS: list[Optimizer] = [Sgd(0.1, 0.9, nesterov=True), Rmsprop(centered=True)]
 STARTS: list[Start] = [
@@ -29,39 +30,37 @@ STARTS: list[Start] = [
 ]
 SOLVERS: list[Solver] = [
     Exact(),
+    Exact(L2(0.5)),
+    Descent(penalty=L2(1e-300)),
     *(Descent(optimizer=optimizer) for optimizer in OPTIMIZERS),
     *(Descent(start=start, backend="tensorflow", dtype="float32") for start in STARTS),
     Descent(max_steps=7, batch_size=3, shuffle=True, seed=2**62, stop=Stop(1e-3, None, 0.1, 60.0)),
 ]
 
 
-def _report(number: float) -> Report:
-    return Report(
-        outcome=Outcome("diverged", "It grew.", 3, 1),
-        engine="numpy_rows",
-        coefficients=(Coefficient("y", "x", number, 1.0, number, 0.0, identified=True, scaled_estimate=number),),
-        loss=LossReport(None, number, 0.5, number),
-        reference=ReferenceReport("qr", 1, 2, 1e-15, math.inf),
-    )
-
-
 @pytest.mark.parametrize("solver", SOLVERS, ids=repr)
 @pytest.mark.parametrize("every", ["step", "epoch", 5])
 def test_a_task_comes_back_as_it_was(solver: Solver, every: int) -> None:
     task = FitTask(
-        Model(("ä", "x"), ("y",), intercept=False), solver, Scaling("minmax"), "sum_squares", Recording(every)
+        Model(("ä", "x"), ("y",), intercept=False, degree=3, weights="w"),
+        solver,
+        Scaling("minmax"),
+        "sum_squares",
+        Recording(every),
+        Inference("clustered", "g", 0.9, covariance=True),
+        ("r", "numpy"),
     )
     assert TASK.decode(TASK.encode(task)) == task
 
 
 @given(st.floats(allow_nan=False))
 def test_every_number_comes_back_to_the_last_bit(number: float) -> None:
-    result = Result(_report(number), TrajectoryExtent(3, 4))
+    result = Result(report(number), TrajectoryExtent(3, 4))
     assert repr(RESULT.decode(RESULT.encode(result))) == repr(result)
 
 
 def test_nan_comes_back_as_nan() -> None:
-    result = RESULT.decode(RESULT.encode(Result(_report(math.nan), None)))
+    result = RESULT.decode(RESULT.encode(Result(report(math.nan), None)))
     assert math.isnan(result.report.loss.final)
     assert math.isnan(result.report.coefficients[0].estimate)
 

@@ -20,6 +20,7 @@ from service.fitting.scaling import Scaling
 from service.fitting.solver import Descent, Exact, Solver
 from service.fitting.task import FitTask, Progress
 from service.fitting.trajectory import Trajectory
+from service.jobs.cores import available_cores
 from service.jobs.messages import Order, Ready
 from service.jobs.runner import ChildCrashed, FitBroke, FitRunner, describe_exit
 
@@ -154,10 +155,22 @@ async def test_a_child_that_cannot_start_says_how_it_ended(
 ) -> None:
     broken = tmp_path / "numpy.py"
     broken.write_text("raise SystemExit(3)")
-    runner = FitRunner({**child_environment, "PYTHONPATH": str(tmp_path)})
+    runner = FitRunner({**child_environment, "PYTHONPATH": str(tmp_path)}, threads=1)
     with pytest.raises(ChildCrashed, match="exit code 3"):
         await runner.warm()
     assert runner.pid is None
+
+
+@pytest.mark.parametrize("threads", sorted({1, available_cores()}))
+async def test_a_childs_pools_are_as_large_as_was_set(child_environment: Mapping[str, str], threads: int) -> None:
+    others = {name: str(3 - min(threads, 2)) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
+    runner = FitRunner({**child_environment, **others}, threads)
+    try:
+        ready = await runner.warm()
+    finally:
+        await runner.close()
+    assert ready.pools
+    assert set(ready.pools.values()) == {threads}
 
 
 @pytest.mark.parametrize("computing", [False, True])
@@ -166,10 +179,10 @@ def test_the_child_ends_with_the_other_end_of_its_socket(
 ) -> None:
     ours, theirs = socket.socketpair()
     with theirs, Connection(ours.detach()) as connection:
-        command = [sys.executable, "-m", "service.jobs.child", str(theirs.fileno())]
+        command = [sys.executable, "-m", "service.jobs.child", str(theirs.fileno()), "1"]
         child = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=child_environment)
         theirs.close()
-        assert connection.recv() == Ready()
+        assert isinstance(connection.recv(), Ready)
         if computing:
             connection.send(order(ENDLESS))
             assert isinstance(connection.recv(), Progress)

@@ -23,6 +23,8 @@ from service.fitting.reference.least_squares import LeastSquares
 _ESTIMABLE = 1e-8
 #: Leverages that differ by less are the same.
 _ROUNDING = 1e-9
+#: Numbers above this, powers included, are summed apart from the others.
+_HUGE = 1e100
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +149,16 @@ def _check(solution: LeastSquares, new: FloatArray, confidence_level: float) -> 
 
 def _estimates(design: Design, parameters: FloatArray, new: FloatArray, kernels: Kernels) -> FloatArray:
     """(r, q) a' W in doubled precision: in float64 alone, high powers cancel until nothing is left."""
+    # Columns are brought near 1 by their largest number: next to a huge row, the others would be as good as 0.
+    huge = (np.abs(new) ** design.degree > _HUGE).any(axis=1)
+    out = np.empty((len(new), parameters.shape[1]))
+    for group in (huge, ~huge):
+        if group.any():
+            out[group] = _products(design, parameters, new[group], kernels)
+    return out
+
+
+def _products(design: Design, parameters: FloatArray, new: FloatArray, kernels: Kernels) -> FloatArray:
     columns = DoubledColumns.of(Design(new, design.intercept, design.degree), np.empty((len(new), 0)))
     # Doubled precision wants numbers near 1, which powers of two see to.
     scaled = scaled_by(parameters.T, columns.exponents).T
