@@ -9,7 +9,6 @@ from service.fitting.arrays import FloatArray
 from service.fitting.inference.tables import Spread
 from service.fitting.model import Model
 from service.fitting.reference.least_squares import LeastSquares
-from service.fitting.reference.null_space import null_directions
 from service.fitting.solution import Coefficient, ReferenceReport
 
 #: -log10 of the unit roundoff 2^-53: no two different float64 numbers match in more.
@@ -94,7 +93,5 @@ def describe(model: Model, found: References) -> ReferenceReport:
         rank_tolerance=data.rank_tolerance,
         condition_number=data.condition_number,
         certified_digits=found.original.certified_digits,
-        null_directions=()
-        if data.is_full_rank
-        else null_directions(data.equilibrated_null_space, data.exponents, model.terms, model.intercept),
+        null_directions=data.null_directions(model.terms),
     )

@@ -41,12 +41,6 @@ class Block:
         return self.columns[self.first : self.first + self.count]
 
     @property
-    def pair(self) -> Pair:
-        """(b, k) and its low halves."""
-        low = self.low_rows
-        return Pair.of(self.high_rows) if low is None else Pair(self.high_rows, low)
-
-    @property
     def low_rows(self) -> FloatArray | None:
         """(b, k), or None where they are 0."""
         return None if self.low is None else self.low[self.first : self.first + self.count]

@@ -41,7 +41,8 @@ def _number(pair: Pair, i: int, j: int) -> Fraction:
 def _entry(block: Block, i: int, j: int) -> Fraction:
     if block.ones and j == 0:
         return Fraction(1)
-    return _number(block.pair, i, j - int(block.ones))
+    low = np.zeros_like(block.columns) if block.low is None else block.low
+    return _number(Pair(block.columns, low), block.first + i, j - int(block.ones))
 
 
 def _copy(pair: Pair) -> Pair:
