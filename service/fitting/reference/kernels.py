@@ -64,8 +64,12 @@ class Kernels(Protocol):
         """gram (k, k) += a'a of the block's columns, the upper triangle only; for blocks without `ones`."""
 
 
+#: So many terms are summed by `math.fsum`, which is exact; more are added pairwise first, which is quicker.
+_MOST_EXACT_ROWS = 96
+
+
 class PlainKernels:
-    """In NumPy; sums over rows by `math.fsum`, which is exact."""
+    """In NumPy."""
 
     release_lock = False
 
@@ -98,6 +102,7 @@ class PlainKernels:
             errors += a * low
             if a_low is not None:
                 errors += a_low * high
+            products, errors = _folded(products, errors)
             for j in range(a.shape[1]):
                 _accumulate(g, (j + int(ones), k), products[:, j], errors[:, j])
 
@@ -109,8 +114,20 @@ class PlainKernels:
             products, errors = two_product(a[:, : j + 1], column)
             if a_low is not None:
                 errors += a[:, : j + 1] * a_low[:, j, None] + a_low[:, : j + 1] * column
+            products, errors = _folded(products, errors)
             for i in range(j + 1):
                 _accumulate(gram, (i, j), products[:, i], errors[:, i])
+
+
+def _folded(products: FloatArray, errors: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The same sums of columns, from fewer rows: the lower half is added to the upper, with what rounding takes."""
+    while (rows := len(products)) > _MOST_EXACT_ROWS:
+        half = (rows + 1) // 2
+        upper, carried = products[:half].copy(), errors[:half].copy()
+        upper[: rows - half], lost = two_sum(products[: rows - half], products[half:])
+        carried[: rows - half] += errors[half:] + lost
+        products, errors = upper, carried
+    return products, errors
 
 
 def _accumulate(total: Pair, place: tuple[int, int], products: FloatArray, errors: FloatArray) -> None:
