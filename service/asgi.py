@@ -5,6 +5,7 @@ Without descriptors it listens on PLUMBLINE_HOST and PLUMBLINE_PORT and lives un
 
 import argparse
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -46,6 +47,9 @@ async def serve(settings: Settings, listener: socket.socket | None, lifeline_fd:
     _set_when_told(closing, lifeline_fd)
     async with open_services(settings) as services:
         server = Server(_config(settings, create_app(services, closing)))
+        # What is there now stays: the collector need not go through all of it again and again.
+        gc.collect()
+        gc.freeze()
         stopping = asyncio.create_task(_stop(server, closing))
         await server.serve(None if listener is None else [listener])
         stopping.cancel()
