@@ -5,22 +5,20 @@ Van Loan, 4th ed., section 5.3.8). It converges wherever the rank is full in flo
 depend on others are solved for as well, which gives the null space, and the solution of least norm in the user's units.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular
 
 from service.fitting.arrays import FloatArray, IntArray
-from service.fitting.reference.columns import DoubledColumns
+from service.fitting.reference.columns import DoubledColumns, block_rows
 from service.fitting.reference.double_double import Pair, add, square_root, two_sum
 from service.fitting.reference.kernels import Block, Kernels, zeros
 from service.fitting.reference.null_space import least_norm, undetermined
 from service.fitting.reference.solved import Solved, doubt, lengths_of, rank_tolerance, settled
 
 MOST_REFINEMENTS = 30
-#: Products in doubled precision, in one step of refinement, up to which the inverse is refined too.
-MOST_INVERSE_WORK = 100_000_000
 
 
 def solve_by_qr(columns: DoubledColumns, kernels: Kernels) -> Solved:
@@ -31,7 +29,7 @@ def solve_by_qr(columns: DoubledColumns, kernels: Kernels) -> Solved:
     spanned = Pair(
         *(np.asfortranarray(np.hstack(halves)) for halves in zip(targets, factors.part(dependent), strict=True))
     )
-    answer = factors.refine(spanned, None)
+    answer = factors.refine(spanned)
     q = targets.high.shape[1]
     basic, error = _basic(factors, answer, q)
     null = undetermined(factors.pivots, factors.rank, _columns(answer.solution, q, None), answer.residuals[:, q:])
@@ -141,15 +139,15 @@ class _Factors:
         high, low = (np.asfortranarray(half) for half in self.part(self.pivots[: self.rank]))
         return Block(high, low if low.any() else None, 0, len(high))
 
-    def refine(self, right: Pair, below: FloatArray | None) -> _Refined:
-        """Solve [I B; B' 0] [r; v] = [right; below] for (n, t) and (k, t), `below` None for 0.
+    def refine(self, right: Pair) -> _Refined:
+        """Solve [I B; B' 0] [r; v] = [right; 0] for (n, t).
 
         Each target is refined while its corrections halve.
         """
         solution, residual = zeros(self.rank, right.high.shape[1]), zeros(*right.high.shape)
         smallest = np.full(right.high.shape[1], np.inf)
         for _ in range(MOST_REFINEMENTS):
-            step, change = self._correction(right, below, solution, residual)
+            step, change = self._correction(right, solution, residual)
             sizes = np.abs(step).max(axis=0, initial=0.0)
             shrinks = (sizes < 0.5 * smallest) & ((sizes > 0.0) | np.isinf(smallest))
             if not shrinks.any():
@@ -158,21 +156,18 @@ class _Factors:
             residual = add(residual, np.where(shrinks, change, 0.0))
             smallest = np.where(shrinks, sizes, smallest)
         # What the solution still asks for is its error.
-        left_over, _ = self._correction(right, below, solution, residual)
+        left_over, _ = self._correction(right, solution, residual)
         return _Refined(solution, residual.rounded, left_over)
 
-    def _correction(
-        self, right: Pair, below: FloatArray | None, solution: Pair, residual: Pair
-    ) -> tuple[FloatArray, FloatArray]:
+    def _correction(self, right: Pair, solution: Pair, residual: Pair) -> tuple[FloatArray, FloatArray]:
         """What to add to solution and residual."""
         high, error = two_sum(right.high, -residual.high)
         missing = Pair(np.asfortranarray(high), np.asfortranarray(error + right.low - residual.low))
         self.kernels.subtract_product(self._basis, solution, missing)
         gradient = zeros(*solution.high.shape)
         self.kernels.add_transposed_product(self._basis, residual, gradient)
-        tilt = -gradient.rounded if below is None else below - gradient.rounded
         first = missing.rounded
-        difference = self.orthogonal.T @ first - self._solve(tilt, transposed=True)
+        difference = self.orthogonal.T @ first + self._solve(gradient.rounded, transposed=True)
         return self._solve(difference), first - self.orthogonal @ difference
 
     def _solve(self, right: FloatArray, *, transposed: bool = False) -> FloatArray:
@@ -183,16 +178,28 @@ class _Factors:
         return np.asarray(solved, dtype=np.float64)
 
     def inverse(self) -> FloatArray:
-        """(m, m) (B'B)^-1 of the independent columns, 0 elsewhere: each column a refined solution of its own."""
+        """(m, m) (B'B)^-1 of the independent columns, 0 elsewhere.
+
+        T M^-1 T' with T the computed R^-1 and M = (B T)'(B T). M is near I, and known to the last bits where B T is
+        formed in doubled precision: it makes up for what T has lost to the condition number.
+        """
+        rough = self.rows_of_inverse
+        inner = rough @ np.linalg.solve(self._gram_of_images(Pair.of(np.asfortranarray(rough))), rough.T)
         out = np.zeros((self.size, self.size))
         columns = self.pivots[: self.rank]
-        if len(self.design.high) * self.rank**2 > MOST_INVERSE_WORK:
-            out[np.ix_(columns, columns)] = self.rows_of_inverse @ self.rows_of_inverse.T
-            return out
-        nothing = zeros(len(self.design.high), self.rank)
-        inner = self.refine(nothing, -np.eye(self.rank)).solution.rounded
         out[np.ix_(columns, columns)] = 0.5 * (inner + inner.T)
         return out
+
+    def _gram_of_images(self, transform: Pair) -> FloatArray:
+        """(B T)'(B T) (k, k), block by block."""
+        total = np.zeros((self.rank, self.rank))
+        size = block_rows(self.rank)
+        for first in range(0, len(self._basis.columns), size):
+            block = replace(self._basis, first=first, count=min(size, len(self._basis.columns) - first))
+            images = zeros(block.count, self.rank)
+            self.kernels.subtract_product(block, transform, images)
+            total += images.high.T @ images.high
+        return total
 
 
 def _augmented(columns: DoubledColumns) -> tuple[Pair, Pair]:
