@@ -9,10 +9,8 @@ from service.fitting.arrays import FloatArray
 from service.fitting.inference.tables import Spread
 from service.fitting.model import Model
 from service.fitting.reference.least_squares import LeastSquares
+from service.fitting.reference.solved import MOST_DIGITS
 from service.fitting.solution import Coefficient, ReferenceReport
-
-#: -log10 of the unit roundoff 2^-53: no two different float64 numbers match in more.
-MOST_DIGITS = float(-np.log10(2.0**-53))
 
 
 @dataclass(frozen=True, eq=False)

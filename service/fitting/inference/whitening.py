@@ -12,20 +12,21 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg.lapack import dgeqp3, dpotrf, dpotri, dtrtri
+from scipy.linalg.lapack import dgeqp3, dpotrf, dtrtri
 
 from service.fitting.arrays import FloatArray, IntArray
 from service.fitting.reference.columns import DoubledColumns
 from service.fitting.reference.design import Design
 from service.fitting.reference.double_double import Pair
 from service.fitting.reference.equilibration import column_exponents, scaled_by
+from service.fitting.reference.gram_factor import inverse_of_square
 from service.fitting.reference.kernels import Block, Kernels, zeros
 from service.fitting.reference.least_squares import LeastSquares
+from service.fitting.reference.solved import EPSILON
 
 PLAIN_CONDITION = 1e4
 #: Rows a block: enough for BLAS to run at full speed, few enough to need little memory.
 BLOCK_ROWS = 4096
-_EPSILON = float(np.finfo(np.float64).eps)
 #: What rounding leaves of 1 - leverage at best.
 _LEAST_LEFT = 1e-13
 #: Columns whose largest number is smaller lose digits, or vanish.
@@ -64,7 +65,7 @@ class Whitening:
         triangle, exponents, in_range = equilibrated(solution)
         transform, condition = _rough_inverse(triangle, rank)
         if condition <= PLAIN_CONDITION and in_range:
-            least_left = max(_LEAST_LEFT, 8.0 * _EPSILON * condition)
+            least_left = max(_LEAST_LEFT, 8.0 * EPSILON * condition)
             return cls(design, exponents, transform, np.eye(rank), least_left, None)
         rough = cls(design, exponents, transform, np.eye(rank), _LEAST_LEFT, kernels)
         return replace(rough, inner=_inverted(rough.gram()))
@@ -168,8 +169,7 @@ def _rough_inverse(triangle: FloatArray, rank: int) -> tuple[FloatArray, float]:
 def _inverted(matrix: FloatArray) -> FloatArray:
     """Of a symmetric matrix near I."""
     factor, _ = dpotrf(matrix)
-    upper, _ = dpotri(factor)
-    return np.asarray(np.triu(upper) + np.triu(upper, 1).T)
+    return inverse_of_square(factor)
 
 
 def _product(left: Pair, right: Pair, kernels: Kernels) -> Pair:

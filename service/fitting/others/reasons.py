@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from service.fitting.comparison import MOST_DIGITS
 from service.fitting.others.printed import Omission, Printed, Spectrum
 from service.fitting.others.standing import NOTHING_BELOW, Standing
+from service.fitting.reference.solved import MOST_DIGITS
 
 #: With so many digits there is nothing to explain.
 ENOUGH_DIGITS = 12.0

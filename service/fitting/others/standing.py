@@ -6,10 +6,11 @@ from functools import cached_property
 import numpy as np
 
 from service.fitting.arrays import BoolArray, FloatArray
-from service.fitting.comparison import MOST_DIGITS, matching_digits
+from service.fitting.comparison import matching_digits
 from service.fitting.others.printed import Printed
 from service.fitting.others.question import Question, ReferenceFacts
 from service.fitting.reference.equilibration import column_exponents, scaled_by
+from service.fitting.reference.solved import MOST_DIGITS
 
 #: A coefficient whose part in the fitted values is below this of the largest part comes to nothing, and its digits are
 #: those of rounding.

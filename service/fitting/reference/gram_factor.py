@@ -26,11 +26,20 @@ class GramFactor:
 
     def inverse(self) -> FloatArray:
         """(m, m)."""
-        # The factor's lower triangle is 0, and stays so.
-        upper, _ = dpotri(self.triangle)
-        full = upper + upper.T
-        full[np.diag_indices(len(full))] *= 0.5
-        return np.asarray(full * self.scale[:, None] * self.scale)
+        return inverse_of_square(self.triangle) * self.scale[:, None] * self.scale
+
+
+def inverse_of_square(triangle: FloatArray) -> FloatArray:
+    """(R'R)^-1 (m, m) for R upper triangular, with zeros below its diagonal."""
+    upper, _ = dpotri(triangle)
+    return mirrored(upper)
+
+
+def mirrored(upper: FloatArray) -> FloatArray:
+    """The symmetric matrix (m, m) with this upper triangle, below the diagonal of which there are zeros."""
+    full: FloatArray = upper + upper.T
+    full[np.diag_indices(len(full))] *= 0.5
+    return full
 
 
 def factor_gram(gram: FloatArray, condition: float) -> GramFactor | None:

@@ -9,6 +9,7 @@ import numpy as np
 from service.fitting.arrays import FloatArray
 from service.fitting.reference.columns import Columns, DoubledColumns
 from service.fitting.reference.double_double import Pair, normalised, two_sum
+from service.fitting.reference.gram_factor import mirrored
 from service.fitting.reference.kernels import Kernels, zeros
 from service.fitting.threads import one_thread_each, threads
 
@@ -63,7 +64,8 @@ def gram(columns: DoubledColumns, kernels: Kernels) -> tuple[Pair, Pair]:
         return square, right
 
     squares, rights = zip(*shared(columns, kernels, work), strict=True)
-    return _mirrored(_sum(squares)), _sum(rights)
+    square = Pair(*(np.asfortranarray(mirrored(half)) for half in _sum(squares)))
+    return square, _sum(rights)
 
 
 def shared(columns: Columns, kernels: Kernels, work: Callable[[int, int], T]) -> list[T]:
@@ -89,7 +91,3 @@ def _sum(parts: "list[Pair] | tuple[Pair, ...]") -> Pair:
         high, error = two_sum(total.high, part.high)
         total = normalised(high, error + total.low + part.low)
     return total
-
-
-def _mirrored(upper: Pair) -> Pair:
-    return Pair(*(np.asfortranarray(np.triu(half) + np.triu(half, 1).T) for half in upper))
