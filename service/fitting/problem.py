@@ -12,7 +12,7 @@ from service.fitting.loss import Loss, divisor
 from service.fitting.model import Model
 from service.fitting.penalty import Penalty
 from service.fitting.reference.design import Design
-from service.fitting.scaling import Scaling, Units, measure
+from service.fitting.scaling import CENTRING, Scaling, Units, measure
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +116,9 @@ def _check_scaling(model: Model, scaling: Scaling) -> None:
     if model.intercept:
         return
     for part, kind in (("features", scaling.features), ("targets", scaling.targets)):
-        if kind != "none":
+        if kind in CENTRING:
             raise InvalidProblem(
                 ("scaling", part),
                 f"{kind!r} centres the {part}, and a model without an intercept cannot take the centre up.",
-                "'none', or \"intercept\": true in the model",
+                "'none' or 'maxabs', or \"intercept\": true in the model",
             )

@@ -1,7 +1,9 @@
 """Scaling of features and targets: x~ = (x - c) / d, with scikit-learn's definitions of c and d.
 
 ``standard``: c the mean, d the population standard deviation (`StandardScaler`). ``minmax``: c the least value, d
-the range (`MinMaxScaler` to [0, 1]). A column without spread gets d = 1, as there.
+the range (`MinMaxScaler` to [0, 1]). ``maxabs``: c = 0, d the largest size (`MaxAbsScaler`). ``robust``: c the median,
+d the distance of the quartiles, interpolated (`RobustScaler`). A column without spread gets d = 1, as there; one with
+a spread below 10 epsilon, which scikit-learn takes for none, is scaled here like any other.
 """
 
 from dataclasses import dataclass
@@ -11,7 +13,10 @@ import numpy as np
 
 from service.fitting.arrays import FloatArray
 
-ScalingKind = Literal["none", "standard", "minmax"]
+ScalingKind = Literal["none", "standard", "minmax", "maxabs", "robust"]
+
+#: Those that move a column's zero, which only a model with an intercept can take up.
+CENTRING: tuple[ScalingKind, ...] = ("standard", "minmax", "robust")
 
 #: Numbers that are measured at once: whatever is worked out on the way is no larger.
 _BLOCK_NUMBERS = 1 << 18
@@ -56,17 +61,35 @@ def measure(kind: ScalingKind, values: FloatArray, degree: int = 1) -> Scale:
 
 
 def _measure(kind: ScalingKind, values: FloatArray) -> Scale:
-    if kind == "standard":
-        return Scale(_mean(values), _spread(values, _deviation(values)))
-    low = values.min(axis=0)
-    return Scale(low, _spread(values, values.max(axis=0) - low))
+    match kind:
+        case "standard":
+            return _mean_and_deviation(values)
+        case "maxabs":
+            size = np.abs(values).max(axis=0)
+            return Scale(np.zeros_like(size), _or_one(size))
+        case "robust":
+            return _median_and_quartiles(values)
+        case _:
+            low = values.min(axis=0)
+            return Scale(low, _spread(values, values.max(axis=0) - low))
 
 
-def _deviation(values: FloatArray) -> FloatArray:
-    # Squares of large or small values leave float64: they are taken near 1, by powers of two, which round nothing.
+def _mean_and_deviation(values: FloatArray) -> Scale:
+    # Sums and squares of large or small values leave float64: they are taken near 1, by powers of two, which round
+    # nothing.
     _, exponents = np.frexp(np.abs(values).max(axis=0))
-    deviation: FloatArray = np.ldexp(np.ldexp(values, -exponents).std(axis=0), exponents)
-    return deviation
+    near = np.ldexp(values, -exponents)
+    return Scale(np.ldexp(_mean(near), exponents), _spread(values, np.ldexp(near.std(axis=0), exponents)))
+
+
+def _median_and_quartiles(values: FloatArray) -> Scale:
+    # The two middle numbers are added on the way to the median, which leaves float64 next to its end. Otherwise the
+    # values stay as they are: robust is for columns whose largest number says nothing about the others.
+    _, exponents = np.frexp(np.abs(values).max(axis=0))
+    down = np.where(exponents < np.finfo(np.float64).maxexp, 0, 2)
+    near = np.ldexp(values, -down)
+    low, high = np.percentile(near, (25.0, 75.0), axis=0)
+    return Scale(np.ldexp(np.median(near, axis=0), down), _or_one(np.ldexp(high - low, down)))
 
 
 def _mean(values: FloatArray) -> FloatArray:
@@ -79,7 +102,11 @@ def _mean(values: FloatArray) -> FloatArray:
 def _spread(values: FloatArray, spread: FloatArray) -> FloatArray:
     # A constant column's computed deviation is rounding noise, not 0: look at the values instead.
     constant = (values == values[0]).all(axis=0)
-    return np.where(constant | (spread == 0.0), 1.0, spread)
+    return np.where(constant, 1.0, _or_one(spread))
+
+
+def _or_one(spread: FloatArray) -> FloatArray:
+    return np.where(spread == 0.0, 1.0, spread)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,40 +1,72 @@
 """The boundary between the loop and what computes steps: state in, state and recorded rows out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.fitting.arrays import FloatArray, IntArray, WorkingArray
 from service.fitting.descent.plan import BatchPlan
-from service.fitting.descent.update_rules import SLOTS, Rule
+from service.fitting.descent.rules import Rule
+from service.fitting.descent.standing import Origin
+from service.fitting.descent.update_rules import SLOTS
+from service.fitting.descent.working_rows import WorkingRows
 from service.fitting.loss import Loss
 
 
 @dataclass(frozen=True, eq=False)
 class Arena:
-    """All that stays the same through a descent, in the working precision.
+    """All that stays the same through a descent.
 
     Attributes
     ----------
-    design, targets
-        A (n, m) and Y (n, q), C-contiguous, their rows multiplied by the root of the row's weight: plain squares are
-        weighted ones then, and a batch's loss is still divided by its rows.
+    rows
+        A (n, m) and Y (n, q) in the working precision, block by block or whole.
     penalties
         (m,) float64: what is added to every batch's loss for each parameter's square.
+    optimum
+        (m, q) float64: where descent leads, in its own units. Sums of squares taken about it do not cancel near it.
+    intercept
+        Whether the first row of the parameters is an intercept: a variable of its own for Keras, beside the kernel.
+    origin
+        What a closed form counts from.
+    is_watched
+        Whether every epoch's end is looked at, by a stop rule.
+    earlier
+        Updates the optimizer had made before the first step, by another descent that this one goes on from.
     """
 
-    design: WorkingArray
-    targets: WorkingArray
+    rows: WorkingRows
     penalties: FloatArray
+    optimum: FloatArray
+    intercept: bool
     plan: BatchPlan
     rule: Rule
     loss: Loss
+    origin: Origin
+    is_watched: bool = False
+    earlier: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """n, m and q."""
+        return self.rows.shape
+
+    @property
+    def design(self) -> WorkingArray:
+        """All of A, C-contiguous: a copy as large as the data, made when first asked for."""
+        return self.rows.design
+
+    @property
+    def targets(self) -> WorkingArray:
+        """All of Y, likewise."""
+        return self.rows.targets
 
     @property
     def dtype(self) -> np.dtype[np.floating[Any]]:
-        return self.design.dtype
+        return self.rows.dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +75,14 @@ class State:
 
     Attributes
     ----------
+    step
+        Updates of this descent; those of an earlier one it goes on from are not counted.
     parameters
         (m, q), working precision.
     slots
-        (SLOTS, m, q), the optimizer's memory.
+        (SLOTS, m, q), the update rule's memory.
+    average
+        (m, q), the running mean of the parameters; 0 where none is kept.
     batch_squares
         (2, q) of the last step's batch, before its update: sums of squared residuals, and of squared parameters times
         their penalties.
@@ -57,14 +93,16 @@ class State:
     step: int
     parameters: WorkingArray
     slots: WorkingArray
+    average: WorkingArray
     batch_squares: FloatArray
     epoch_squares: FloatArray
 
     @classmethod
-    def at_start(cls, parameters: WorkingArray) -> "State":
+    def at_start(cls, parameters: WorkingArray, rule: Rule) -> "State":
         squares = (2, parameters.shape[1])
         slots = np.zeros((SLOTS, *parameters.shape), dtype=parameters.dtype)
-        return cls(0, parameters, slots, np.zeros(squares), np.zeros(squares))
+        slots += np.array(rule.first_slots, dtype=parameters.dtype)[:, None, None]
+        return cls(0, parameters, slots, np.zeros_like(parameters), np.zeros(squares), np.zeros(squares))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +129,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """As it stands in the result: ``numpy_rows``, ``tensorflow_xla``."""
+        """As it stands in the result, ``numpy_rows`` and the like."""
 
     def advance(self, state: State, count: int, orders: IntArray | None, recorded: IntArray) -> Block:
         """Take `count` steps from `state`, stopping early before the first non-finite number.
@@ -104,6 +142,14 @@ class Engine(Protocol):
         recorded
             The steps to record among ``state.step + 1 .. state.step + count``, ascending.
         """
+
+
+@runtime_checkable
+class JumpingEngine(Engine, Protocol):
+    """Computes any step without those before it: only what is recorded takes time."""
+
+    def least(self, state: State, steps: range, loss: Callable[[FloatArray], FloatArray]) -> int:
+        """Which of the steps after `state`, all of them finite, has the least `loss` (r,) of parameters (r, m, q)."""
 
 
 def no_rows(count: int, state: State) -> tuple[NDArray[Any], FloatArray, FloatArray]:

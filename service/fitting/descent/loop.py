@@ -1,150 +1,118 @@
-"""The one loop: asks an engine for blocks of steps, keeps what was recorded, stops where it should.
-
-Blocks end where an epoch ends, so that stop rules see whole epochs, and are short enough that progress, a time limit
-and a cancel are seen several times a second.
-"""
+"""The one loop: asks an engine for blocks of steps, has their rows recorded, and stops where it should."""
 
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from service.fitting.arrays import FloatArray, IntArray
-from service.fitting.descent.engine import Block, Engine, Rows, State
-from service.fitting.descent.plan import BatchPlan
+from service.fitting.arrays import IntArray
+from service.fitting.descent.endings import CANCELLED, DIVERGED, STEP_LIMIT, Ending
+from service.fitting.descent.engine import Block, Engine, JumpingEngine, Rows, State
+from service.fitting.descent.pace import Pace
+from service.fitting.descent.recorder import Recorder
+from service.fitting.descent.row_orders import RowOrders
+from service.fitting.descent.watch import Watch
+from service.fitting.recording import united
 
-Ending = Literal["step_limit", "converged", "time_limit", "diverged"]
-
-#: A block should take about this long.
-BLOCK_SECONDS = 0.1
+#: Rows of a block are in memory beside those of a part.
+_BLOCKS_IN_PART = 4
+#: Regular rows that an engine which need not go through them goes through all the same, for the one of least loss.
+_MOST_LISTED = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
 class Descended:
-    """A finished descent: how it ended, where, and all recorded rows, the start and the last state included."""
+    """A finished descent: how it ended, and where."""
 
     ending: Ending
     state: State
-    rows: Rows
 
 
 def descend(
-    engine: Engine,
-    plan: BatchPlan,
-    start: FloatArray,
-    recorded: IntArray,
-    *,
-    longest_block: int,
-    block_per_epoch: bool,
-    watch: Callable[[State], Ending | None],
+    engine: Engine, longest: int, start: State, orders: RowOrders, recorder: Recorder, watch: Watch
 ) -> Descended:
-    """Run the plan to its end, or until `watch` names another one or a number is no longer finite.
+    """Take all steps, or as many as there are until a stop rule is met or a number is no longer finite.
 
-    Parameters
-    ----------
-    start
-        (m, q) in the working precision.
-    recorded
-        The steps to record, ascending, from 0.
-    longest_block
-        Most steps in one call of the engine.
-    block_per_epoch
-        Whether `watch` must see every epoch's end.
-    watch
-        Called after every block.
+    `longest` is the most that the engine should be asked for at once.
     """
-    state = State.at_start(start)
-    kept = [_row(state)]
-    orders = _Orders(plan)
-    pace = _Pace(longest_block)
-    ending: Ending = "step_limit"
-    while state.step < plan.total_steps:
-        count = _block_length(plan, state.step, pace.steps, block_per_epoch)
+    plan = watch.account.plan
+    blocks = _Blocks(engine, orders, recorder, watch)
+    pace = Pace(plan, plan.batch_size * start.parameters.size, min(longest, blocks.longest))
+    state, ending = start, None
+    recorder.begin(state)
+    watch.begin(state)
+    while ending is None:
+        count = pace.steps(state.step, watch.seconds_left)
         began = time.perf_counter()
-        block = _advance(engine, state, count, orders, recorded)
-        pace.learn(time.perf_counter() - began)
+        block, ending = blocks.after(state, count)
+        pace.learn(count, time.perf_counter() - began)
+        recorder.take(block.rows, state.step, block.state.step)
         state = block.state
-        kept.append(block.rows)
-        if not block.finite:
-            ending = "diverged"
-            break
-        if (stopped := watch(state)) is not None:
-            ending = stopped
-            break
-    return Descended(ending, state, _joined(kept, state))
+        goes_on = watch.report(state)
+        if ending is None and state.step == plan.total_steps:
+            ending = STEP_LIMIT
+        if ending is None:
+            ending = watch.out_of_time() if goes_on else CANCELLED
+    recorder.finish(state)
+    return Descended(ending, state)
 
 
-def _advance(engine: Engine, state: State, count: int, orders: "_Orders", recorded: IntArray) -> Block:
-    low, high = np.searchsorted(recorded, [state.step, state.step + count], side="right")
-    return engine.advance(state, count, orders.for_steps(state.step, count), recorded[low:high])
+class _Blocks:
+    """Blocks of steps, each cut where a stop rule is met, with the rows that the recorder wants of it."""
 
+    def __init__(self, engine: Engine, orders: RowOrders, recorder: Recorder, watch: Watch) -> None:
+        self._engine = engine
+        self._orders = orders
+        self._recorder = recorder
+        self._watch = watch
+        jumps = isinstance(engine, JumpingEngine) and recorder.steps.regular_rows > _MOST_LISTED
+        self._jumper = engine if jumps and isinstance(engine, JumpingEngine) else None
 
-def _block_length(plan: BatchPlan, step: int, pace: int, block_per_epoch: bool) -> int:
-    """Whole epochs where they fit, else up to the end of the one begun, else as many steps as fit."""
-    per_epoch = plan.steps_per_epoch
-    to_epoch_end = per_epoch - step % per_epoch
-    pace = min(pace, plan.most_ordered_steps)
-    if pace < to_epoch_end:
-        count = pace
-    elif block_per_epoch:
-        count = to_epoch_end
-    else:
-        count = to_epoch_end + (pace - to_epoch_end) // per_epoch * per_epoch
-    return min(count, plan.total_steps - step)
+    @property
+    def longest(self) -> int:
+        """Most steps for which the rows asked for are few beside those that make a part."""
+        steps, plan = self._recorder.steps, self._watch.account.plan
+        spacing = steps.stride if self._jumper is None else steps.spacing
+        if self._watch.stop.looks_at_epochs:
+            spacing = min(spacing, plan.steps_per_epoch)
+        return self._recorder.rows_in_part * spacing // _BLOCKS_IN_PART
 
+    def after(self, state: State, count: int) -> tuple[Block, Ending | None]:
+        """The next `count` steps, or fewer; and the ending, where they came to one."""
+        ends = self._watch.ends_of_epochs(state.step, state.step + count)
+        orders = self._orders.for_steps(state.step, count)
+        listed = self._listed(state.step, state.step + count)
+        # As often as not, every step is listed.
+        asked = listed if len(listed) == count else united(listed, ends)
+        block = self._engine.advance(state, count, orders, asked)
+        met = self._watch.met(block.rows, ends)
+        if met is not None:
+            block = self._up_to(met.step, block, state, orders)
+        if self._jumper is not None and block.state.step > state.step:
+            block = self._with_rows(block, state, self._jumper)
+        return block, met.ending if met is not None else None if block.finite else DIVERGED
 
-class _Pace:
-    """How many steps fill `BLOCK_SECONDS`, learnt from the blocks so far."""
+    def _listed(self, after: int, up_to: int) -> IntArray:
+        if self._jumper is not None:
+            return np.empty(0, np.int64)
+        steps = self._recorder.steps
+        return steps.regular(after, up_to) if steps.keeps_least else self._recorder.asks_for(after, up_to)
 
-    def __init__(self, longest: int) -> None:
-        self._longest = longest
-        self.steps = min(64, longest)
+    def _up_to(self, step: int, block: Block, before: State, orders: IntArray | None) -> Block:
+        """The block cut short: its rows are there, and the state is computed once more, to the same bits."""
+        if step == block.state.step:
+            return Block(block.state, block.rows, finite=True)
+        again = self._engine.advance(before, step - before.step, orders, np.empty(0, np.int64))
+        kept, rows = int(np.searchsorted(block.rows.step, step, side="right")), block.rows
+        rows = Rows(rows.step[:kept], rows.parameters[:kept], rows.batch_squares[:kept], rows.epoch_squares[:kept])
+        return Block(again.state, rows, finite=True)
 
-    def learn(self, elapsed: float) -> None:
-        # The first block may hold compilation: it says nothing about the pace, and growth is bounded.
-        growth = min(BLOCK_SECONDS / max(elapsed, 1e-6), 16.0)
-        self.steps = int(np.clip(self.steps * growth, 1, self._longest))
-
-
-class _Orders:
-    """The row orders of the epochs that steps fall in, each drawn once and in sequence."""
-
-    def __init__(self, plan: BatchPlan) -> None:
-        self._plan = plan
-        self._permutations: Iterator[IntArray] = plan.permutations()
-        self._current = np.empty((0, plan.rows), dtype=np.int64)
-        self._first = 0
-
-    def for_steps(self, step: int, count: int) -> IntArray | None:
-        """(e, n) for steps ``step + 1 .. step + count``; None where the plan keeps the rows in order."""
-        if not self._plan.reshuffles:
-            return None
-        first, last = step // self._plan.steps_per_epoch, (step + count - 1) // self._plan.steps_per_epoch
-        kept = self._current[first - self._first :]
-        missing = last + 1 - first - len(kept)
-        drawn = [next(self._permutations) for _ in range(missing)]
-        self._current, self._first = np.vstack([kept, *drawn]), first
-        return self._current
-
-
-def _row(state: State) -> Rows:
-    return Rows(
-        np.array([state.step]),
-        state.parameters[None],
-        state.batch_squares[None],
-        state.epoch_squares[None],
-    )
-
-
-def _joined(kept: list[Rows], state: State) -> Rows:
-    """All rows in one, with the last state added where it was not recorded."""
-    if not any(len(rows.step) and rows.step[-1] == state.step for rows in kept):
-        kept = [*kept, _row(state)]
-    return Rows(
-        np.concatenate([rows.step for rows in kept]),
-        np.concatenate([rows.parameters for rows in kept]),
-        np.concatenate([rows.batch_squares for rows in kept]),
-        np.concatenate([rows.epoch_squares for rows in kept]),
-    )
+    def _with_rows(self, block: Block, before: State, jumper: JumpingEngine) -> Block:
+        """The block with the rows that are wanted of it, now that it is known where it ends."""
+        last = block.state.step
+        asked = self._recorder.asks_for(before.step, last)
+        regular = self._recorder.steps.regular_range(before.step, last)
+        if self._recorder.steps.keeps_least and regular:
+            asked = united(asked, np.array([jumper.least(before, regular, self._recorder.loss)]))
+        rows = jumper.advance(before, last - before.step, None, asked).rows
+        return Block(block.state, rows, block.finite)

@@ -4,56 +4,36 @@ Products are taken in the working precision and summed in float64, so float32 de
 weights, data and residuals but not in their sums.
 """
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-from numba.extending import overload
 
-from service.fitting.arrays import BoolArray, FloatArray, IntArray, WorkingArray
-from service.fitting.descent import update_rules
-from service.fitting.descent.elementary import sqrt
+from service.fitting.arrays import FloatArray, IntArray, WorkingArray
 from service.fitting.descent.engine import Arena, Block, Rows, State, no_rows
+from service.fitting.descent.numpy_step import Form, borrowed, form_of, inlined, scratch, step
 
 
-# Numba wants the signatures of both to be alike, and a lambda has no annotations.
-@overload(sqrt)
-def _sqrt(x):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    return lambda x: np.sqrt(x)
-
-
-_sgd = njit(cache=True)(update_rules.sgd)
-_rmsprop = njit(cache=True)(update_rules.rmsprop)
-_SGD = update_rules.RULES.index(update_rules.sgd)
-
-
-@njit(cache=True)
-def _update(
-    code: int, w: Any, g: Any, a: Any, b: Any, c: Any, rate: Any, options: WorkingArray, flags: BoolArray
-) -> Any:
-    if code == _SGD:
-        return _sgd(w, g, a, b, c, rate, options, flags)
-    return _rmsprop(w, g, a, b, c, rate, options, flags)
-
-
-@njit(cache=True)
-def _gradient(
+@inlined
+def _visit(
     design: WorkingArray,
     targets: WorkingArray,
-    rows: IntArray,
+    orders: IntArray,
+    epoch: int,
     first: int,
     last: int,
     w: WorkingArray,
     gradient: FloatArray,
     squares: FloatArray,
 ) -> None:
-    """Sums over rows[first:last] (or first:last) of a_i (a_i'w - y_i) and of the squared residual, (m, q) and (q,)."""
+    """Sums over the rows orders[epoch, first:last] of a_i (a_i'w - y_i) and of the squared residual, (m, q) and (q,).
+
+    Rows are first:last themselves where `orders` is empty.
+    """
     m, q = w.shape
     gradient[:] = 0.0
-    squares[:] = 0.0
-    ordered = rows.shape[0] == 0
+    squares[:q] = 0.0
+    ordered = orders.shape[1] == 0
     for position in range(first, last):
-        i = position if ordered else rows[position]
+        i = position if ordered else orders[epoch, position]
         for k in range(q):
             residual = -targets[i, k]
             for j in range(m):
@@ -63,46 +43,18 @@ def _gradient(
                 gradient[j, k] += residual * design[i, j]
 
 
-@njit(cache=True)
-def _penalise(penalties: FloatArray, w: WorkingArray, squares: FloatArray) -> None:
-    """Sums of penalty_j w_jk^2 into `squares` (q,)."""
+@inlined
+def _complete(penalties: FloatArray, factor: float, w: WorkingArray, gradient: FloatArray, squares: FloatArray) -> None:
+    """Make `gradient` the loss's, penalty inside, and add the penalties' squares (q,) to the residuals'."""
     m, q = w.shape
-    squares[:] = 0.0
+    squares[q:] = 0.0
     for j in range(m):
         for k in range(q):
-            squares[k] += penalties[j] * (w[j, k] * w[j, k])
+            squares[q + k] += penalties[j] * (w[j, k] * w[j, k])
+            gradient[j, k] = gradient[j, k] * factor + 2.0 * penalties[j] * w[j, k]
 
 
-@njit(cache=True)
-def _step(
-    code: int,
-    w: WorkingArray,
-    gradient: FloatArray,
-    factor: float,
-    penalties: FloatArray,
-    slots: WorkingArray,
-    rate: Any,
-    options: WorkingArray,
-    flags: BoolArray,
-    new_w: WorkingArray,
-    new_slots: WorkingArray,
-) -> bool:
-    """One update of every parameter into `new_w` and `new_slots`; whether all of it is finite."""
-    m, q = w.shape
-    finite = True
-    for j in range(m):
-        for k in range(q):
-            g = w.dtype.type(gradient[j, k] * factor + 2.0 * penalties[j] * w[j, k])
-            value, a, b, c = _update(
-                code, w[j, k], g, slots[0, j, k], slots[1, j, k], slots[2, j, k], rate, options, flags
-            )
-            new_w[j, k] = value
-            new_slots[0, j, k], new_slots[1, j, k], new_slots[2, j, k] = a, b, c
-            finite = finite and np.isfinite(value)
-    return finite
-
-
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _run(
     design: WorkingArray,
     targets: WorkingArray,
@@ -110,61 +62,65 @@ def _run(
     batch_size: int,
     per_epoch: int,
     mean: bool,
-    code: int,
-    rate: Any,
-    options: WorkingArray,
-    flags: BoolArray,
+    form: Form,
+    numbers: WorkingArray,
+    earlier: int,
+    into_epoch: int,
     first_step: int,
     count: int,
     orders: IntArray,
     recorded: IntArray,
     w: WorkingArray,
     slots: WorkingArray,
+    average: WorkingArray,
     batch_squares: FloatArray,
     epoch_squares: FloatArray,
     kept_w: WorkingArray,
     kept_batch: FloatArray,
     kept_epoch: FloatArray,
+    gradient: FloatArray,
+    squares: FloatArray,
+    fresh: WorkingArray,
 ) -> tuple[int, int]:
-    """Take steps in place; returns how many were taken and how many rows were recorded."""
+    """Take steps in place; returns how many were taken and how many rows were recorded.
+
+    `gradient` (m, q), `squares` (2 q,) and `fresh` are worked in.
+    """
     n, q = targets.shape
-    gradient = np.empty(w.shape)
-    # Where there is no penalty its sums stay 0, and are not worked on. One axis is quicker than two.
-    penalised = penalties.any()
-    squares = np.empty(2 * q if penalised else q)
-    of_residuals, of_parameters = squares[:q], squares[q:]
-    in_batch, in_epoch = batch_squares.reshape(2 * q)[: len(squares)], epoch_squares.reshape(2 * q)[: len(squares)]
-    new_w, new_slots = np.empty_like(w), np.empty_like(slots)
-    first_epoch = first_step // per_epoch
-    rows = orders[0]
-    kept = 0
+    design, targets, penalties, orders = borrowed(design), borrowed(targets), borrowed(penalties), borrowed(orders)
+    numbers, w, gradient, squares, fresh = (
+        borrowed(numbers), borrowed(w), borrowed(gradient), borrowed(squares), borrowed(fresh)
+    )  # fmt: skip
+    # One axis is quicker than two.
+    in_batch, in_epoch = borrowed(batch_squares.reshape(2 * q)), borrowed(epoch_squares.reshape(2 * q))
+    flat, flat_gradient = borrowed(w.reshape(-1)), borrowed(gradient.reshape(-1))
+    flat_slots, flat_average = borrowed(slots.reshape((len(slots), -1))), borrowed(average.reshape(-1))
+    varies, begun = len(numbers) > 1, into_epoch + first_step
+    first_epoch, batch, kept = begun // per_epoch, begun % per_epoch, 0
     for taken in range(count):
-        done = first_step + taken
-        batch = done % per_epoch
         first = batch * batch_size
         last = min(first + batch_size, n)
-        if orders.shape[1] > 0:
-            rows = orders[done // per_epoch - first_epoch]
-        _gradient(design, targets, rows, first, last, w, gradient, of_residuals)
-        if penalised:
-            _penalise(penalties, w, of_parameters)
-        factor = 2.0 / ((last - first) * q) if mean else 2.0
+        _visit(design, targets, orders, (begun + taken) // per_epoch - first_epoch, first, last, w, gradient, squares)
+        _complete(penalties, 2.0 / ((last - first) * q) if mean else 2.0, w, gradient, squares)
         finite = np.isfinite(squares.sum())
         if finite:
-            finite = _step(code, w, gradient, factor, penalties, slots, rate, options, flags, new_w, new_slots)
+            row, iteration = taken if varies else 0, earlier + first_step + taken + 1
+            finite = step(form, numbers, row, iteration, flat, flat_gradient, flat_slots, flat_average, fresh)
         if not finite:
             return taken, kept
-        w[:], slots[:], in_batch[:] = new_w, new_slots, squares
-        if batch == 0:
-            in_epoch[:] = 0.0
-        in_epoch += squares
-        if kept < len(recorded) and recorded[kept] == done + 1:
+        for k in range(2 * q):
+            in_batch[k] = squares[k]
+            in_epoch[k] = squares[k] if batch == 0 else in_epoch[k] + squares[k]
+        if kept < len(recorded) and recorded[kept] == first_step + taken + 1:
             kept_w[kept], kept_batch[kept], kept_epoch[kept] = w, batch_squares, epoch_squares
             kept += 1
+        batch = batch + 1 if batch + 1 < per_epoch else 0
     return count, kept
 
 
 _IN_ORDER = np.empty((1, 0), dtype=np.int64)
+#: Steps of a block: fewer where each has numbers of its own, which are worked out for a block at once.
+_MOST_STEPS, _MOST_VARYING_STEPS = 1 << 24, 1 << 16
 
 
 class NumpyRowsEngine:
@@ -174,27 +130,29 @@ class NumpyRowsEngine:
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
-        number = arena.dtype.type
-        rule = arena.rule
-        self._rate = number(rule.rate)
-        self._options = np.array(rule.options, dtype=arena.dtype)
-        self._flags = np.array(rule.flags, dtype=np.bool_)
+        self._form = form_of(arena)
+
+    @property
+    def longest_block(self) -> int:
+        """The most steps to ask for at once."""
+        return _MOST_STEPS if self._arena.rule.is_constant else _MOST_VARYING_STEPS
 
     def advance(self, state: State, count: int, orders: IntArray | None, recorded: IntArray) -> Block:
         """See `Engine.advance`."""
         arena, plan = self._arena, self._arena.plan
-        w, slots = state.parameters.copy(), state.slots.copy()
+        w, slots, average = state.parameters.copy(), state.slots.copy(), state.average.copy()
         batch_squares, epoch_squares = state.batch_squares.copy(), state.epoch_squares.copy()
         rows = no_rows(len(recorded), state)
         taken, kept = _run(
             arena.design, arena.targets, arena.penalties, plan.batch_size, plan.steps_per_epoch, arena.loss == "mse",
-            arena.rule.code, self._rate, self._options, self._flags,
-            state.step, count, _IN_ORDER if orders is None else orders, recorded,
-            w, slots, batch_squares, epoch_squares,
+            self._form, arena.rule.numbers(arena.earlier + state.step, count), arena.earlier,
+            plan.into_epoch, state.step, count, _IN_ORDER if orders is None else orders, recorded,
+            w, slots, average, batch_squares, epoch_squares,
             *rows,
+            np.empty(w.shape), np.empty(2 * w.shape[1]), scratch(w),
         )  # fmt: skip
         return Block(
-            State(state.step + taken, w, slots, batch_squares, epoch_squares),
+            State(state.step + taken, w, slots, average, batch_squares, epoch_squares),
             Rows(recorded[:kept], *(column[:kept] for column in rows)),
             finite=taken == count,
         )

@@ -2,7 +2,8 @@
 
 Random starts draw from ``Generator(PCG64(SeedSequence(seed, spawn_key=(1,))))``, a stream of its own beside the
 permutations', so a start can be redrawn without replaying the shuffles. As in Keras, the intercept of a random start
-is 0, and every start but `Values` in original units is in descent's units.
+is 0, and every start but `Values` in original units is in descent's units. What is taken over beside the parameters
+where a descent goes on from another is `going_on`'s.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from service.fitting.arrays import FloatArray
+from service.fitting.descent.standing import Standing
 from service.fitting.problem import Problem
 
 
@@ -49,7 +51,15 @@ class Normal:
     kind: Literal["normal"] = "normal"
 
 
-Start = Zeros | Values | GlorotUniform | Normal
+@dataclass(frozen=True)
+class Ended:
+    """Where another fit ended, known by its id: its `Standing` comes beside the solver."""
+
+    fit: str
+    kind: Literal["fit"] = "fit"
+
+
+Start = Zeros | Values | GlorotUniform | Normal | Ended
 
 
 def start_stream(seed: int) -> np.random.Generator:
@@ -71,9 +81,13 @@ def draw(start: Zeros | GlorotUniform | Normal, seed: int, features: int, target
     return np.vstack([np.zeros((1, targets)), weights]) if intercept else weights
 
 
-def starting_parameters(problem: Problem, start: Start, seed: int) -> FloatArray:
-    """Parameters (m, q) to start from, in descent's units."""
+def starting_parameters(problem: Problem, start: Start, seed: int, ended: Standing | None = None) -> FloatArray:
+    """Parameters (m, q) to start from, in descent's units; `ended` is where the fit of the start `Ended` did."""
     p, q = len(problem.model.powers), len(problem.model.targets)
+    if isinstance(start, Ended):
+        if ended is None:
+            raise ValueError("a start from another fit comes with where that fit ended")
+        return ended.parameters_in(problem.units)
     if not isinstance(start, Values):
         return draw(start, seed, p, q, problem.model.intercept)
     given = np.array(start.coefficients, dtype=np.float64).reshape(p, q)

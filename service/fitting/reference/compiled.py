@@ -21,7 +21,7 @@ _LANES = 256
 
 
 @intrinsic
-def _fma(_: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001 - Numba reads the signature
+def fma(_: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001 - Numba reads the signature
     """fl(a * b + c), rounded once: with c = -fl(a * b), the error of the product."""
     signature = types.float64(types.float64, types.float64, types.float64)
 
@@ -48,7 +48,7 @@ def _add_multiple(v: FloatArray, w: float, w_low: float, total: FloatArray, erro
         p = v[i] * w
         s = total[i] + p
         z = s - total[i]
-        error[i] += ((total[i] - (s - z)) + (p - z)) + (_fma(v[i], w, -p) + v[i] * w_low)
+        error[i] += ((total[i] - (s - z)) + (p - z)) + (fma(v[i], w, -p) + v[i] * w_low)
         total[i] = s
 
 
@@ -59,7 +59,7 @@ def _add_products(v: FloatArray, w: FloatArray, total: FloatArray, error: FloatA
         p = v[i] * w[i]
         s = total[i] + p
         z = s - total[i]
-        error[i] += ((total[i] - (s - z)) + (p - z)) + _fma(v[i], w[i], -p)
+        error[i] += ((total[i] - (s - z)) + (p - z)) + fma(v[i], w[i], -p)
         total[i] = s
 
 

@@ -24,7 +24,7 @@ MOST_NULL_DIRECTIONS = 20
 LARGEST_DENOMINATOR = 12
 _MOST_REDUCED = 400
 _LARGEST_SHIFT = 900.0
-_MOST_TERMS_IN_WORDS = 6
+MOST_TERMS_IN_WORDS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +189,16 @@ def _in_words(values: dict[int, float], whole: int, leader: int, terms: Sequence
     ordered = sorted(values, key=lambda j: intercept and j == 0)
     if intercept and ordered[-1] == 0 and values[ordered[0]] < 0.0 < values[0]:
         ordered = [0, *ordered[:-1]]
-    shown = ordered[:_MOST_TERMS_IN_WORDS]
-    text = "".join(_term(values[j], None if intercept and j == 0 else terms[j]) for j in shown)
+    text = sum_in_words([(values[j], None if intercept and j == 0 else terms[j]) for j in ordered])
+    return f"{'' if whole == 1 else f'{whole} '}{name} = {text}"
+
+
+def sum_in_words(parts: Sequence[tuple[float, str | None]]) -> str:
+    """``2 x1 - x2``: numbers times names, a number alone where there is no name; the first few of many."""
+    shown = parts[:MOST_TERMS_IN_WORDS]
+    text = "".join(_term(value, name) for value, name in shown)
     text = text.removeprefix(" + ").replace(" - ", "-", 1) if text.startswith(" - ") else text.removeprefix(" + ")
-    more = f" + .. ({len(ordered)} terms)" if len(ordered) > len(shown) else ""
-    return f"{'' if whole == 1 else f'{whole} '}{name} = {text}{more}"
+    return text + (f" + .. ({len(parts)} terms)" if len(parts) > len(shown) else "")
 
 
 def _term(value: float, name: str | None) -> str:
