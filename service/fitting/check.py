@@ -3,35 +3,41 @@
 An impossible request is refused here; it never becomes a failed job.
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+
 import numpy as np
 
 from service.fitting.data import Dataset
+from service.fitting.descent.optimizers import Optimizer
 from service.fitting.descent.plan import plan_batches
-from service.fitting.descent.start import Values, starting_parameters
+from service.fitting.descent.standing import Standing
+from service.fitting.descent.start import Ended, Values, starting_parameters
 from service.fitting.errors import InvalidProblem
 from service.fitting.inference.options import Inference
 from service.fitting.model import Model
 from service.fitting.penalty import Penalty
 from service.fitting.problem import Problem
 from service.fitting.recording import Recording, recorded_steps
-from service.fitting.solver import Descent
+from service.fitting.solver import Descent, Precision
 from service.fitting.task import FitTask
 
-# Thinning multiplies row numbers by step numbers: this keeps the product inside int64.
+# Numbers of steps, and what is counted by them, stay far inside int64.
 MOST_STEPS = 10**12
 MOST_RECORDED_NUMBERS = 2**25
 
 
 @np.errstate(all="ignore")
-def check(task: FitTask, dataset: Dataset) -> None:
-    """Raise for what the types alone cannot rule out.
+def check(task: FitTask, dataset: Dataset, ended: Standing | None = None) -> None:
+    """Raise for what the types alone cannot rule out; `ended` is where the fit did that the task starts from.
 
     Raises
     ------
     InvalidProblem
         Weights below 0 or all 0, a penalty that is no number from 0 up, powers that leave float64, standard errors
-        without their clusters, a start of the wrong shape, more steps than can be counted, a recording too large to
-        keep, a scaling that does not go with the model, numbers beyond the precision that is asked for.
+        without their clusters, a start of the wrong shape or from a fit of other terms or targets, more steps
+        than can be counted, a recording too large to keep, a scaling that does not go with the model, numbers beyond
+        the precision that is asked for.
     """
     problem, solver = task.problem(dataset), task.solver
     _check_weights(problem)
@@ -39,8 +45,10 @@ def check(task: FitTask, dataset: Dataset) -> None:
     _check_penalty(problem, solver.penalty)
     _check_inference(task.inference)
     if isinstance(solver, Descent):
-        _check_descent(solver, task.model, task.recording, dataset.rows)
-        _check_range(problem, solver)
+        _check_start(solver, task.model, ended)
+        _check_optimizer(solver.optimizer, solver.dtype)
+        _check_length(solver, task.model, task.recording, dataset.rows)
+        _check_range(problem, solver, ended)
 
 
 def _check_weights(problem: Problem) -> None:
@@ -102,13 +110,37 @@ def _check_inference(inference: Inference) -> None:
         )
 
 
-def _check_range(problem: Problem, descent: Descent) -> None:
+def _check_optimizer(optimizer: Optimizer, dtype: Precision) -> None:
+    # A number that is rounded to 0 or infinity would stand for another optimizer, or none.
+    for name, number in _numbers(optimizer):
+        rounded = np.dtype(dtype).type(number)
+        if not np.isfinite(rounded) or (rounded == 0.0) != (number == 0.0):
+            held = np.finfo(dtype)
+            allowed = f'0, or {held.smallest_subnormal:.4g} to {held.max:.4g} in size; or "float64"'
+            raise InvalidProblem(("solver", "optimizer", *name), f"{number:g} is {rounded:g} in {dtype}.", allowed)
+
+
+def _numbers(options: object) -> Iterator[tuple[tuple[str | int, ...], float]]:
+    """Every number among the options, those of a schedule inside too, with its place."""
+    if isinstance(options, float):
+        yield (), options
+    elif is_dataclass(options):
+        for field in fields(options):
+            yield from (((field.name, *place), n) for place, n in _numbers(getattr(options, field.name)))
+    elif isinstance(options, tuple):
+        for k, option in enumerate(options):
+            yield from (((k, *place), n) for place, n in _numbers(option))
+
+
+def _check_range(problem: Problem, descent: Descent, ended: Standing | None) -> None:
     largest = float(np.finfo(descent.dtype).max)
+    course = ended.course if isinstance(descent.start, Ended) and ended is not None else None
     arrays = (
         problem.weighted(problem.scaled_x),
         problem.weighted(problem.scaled_y),
         problem.weighted(np.ones((problem.dataset.rows, 1))),
-        starting_parameters(problem, descent.start, descent.seed),
+        starting_parameters(problem, descent.start, descent.seed, ended),
+        *(() if course is None else (course.slots, course.average)),
         np.array(0.0 if descent.penalty is None else descent.penalty.strength),
     )
     if not all((np.abs(array) <= largest).all() for array in arrays):
@@ -119,9 +151,7 @@ def _check_range(problem: Problem, descent: Descent) -> None:
         )
 
 
-def _check_descent(descent: Descent, model: Model, recording: Recording, rows: int) -> None:
-    if isinstance(descent.start, Values):
-        _check_start(descent.start, model)
+def _check_length(descent: Descent, model: Model, recording: Recording, rows: int) -> None:
     plan = plan_batches(descent, rows)
     if plan.total_steps > MOST_STEPS:
         raise InvalidProblem(
@@ -129,7 +159,7 @@ def _check_descent(descent: Descent, model: Model, recording: Recording, rows: i
             f"{plan.total_steps} steps cannot be counted.",
             f"at most {MOST_STEPS} steps in all",
         )
-    kept = len(recorded_steps(recording, plan.total_steps, plan.steps_per_epoch))
+    kept = recorded_steps(recording, plan.total_steps, plan.steps_per_epoch).rows
     width = len(model.terms) * len(model.targets) if recording.coefficients else 1
     if kept * width > MOST_RECORDED_NUMBERS:
         raise InvalidProblem(
@@ -139,7 +169,24 @@ def _check_descent(descent: Descent, model: Model, recording: Recording, rows: i
         )
 
 
-def _check_start(start: Values, model: Model) -> None:
+def _check_start(descent: Descent, model: Model, ended: Standing | None) -> None:
+    if isinstance(descent.start, Values):
+        _check_values(descent.start, model)
+    elif isinstance(descent.start, Ended) and ended is not None:
+        for kind, others, own in (("terms", ended.terms, model.terms), ("targets", ended.targets, model.targets)):
+            if others != own:
+                raise InvalidProblem(
+                    ("solver", "start", "fit"),
+                    f"That fit has other {kind}: {_listed(others)}, where this one has {_listed(own)}.",
+                    f"a fit with the same {kind}, in the same order",
+                )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names[:20]) + (", .." if len(names) > 20 else "")
+
+
+def _check_values(start: Values, model: Model) -> None:
     p, q = len(model.powers), len(model.targets)
     shape = (len(start.coefficients), {len(row) for row in start.coefficients})
     if shape not in ((p, {q}), (0, set())) or shape[0] != p:

@@ -71,10 +71,12 @@ class Dataset:
         return self.values.astype("<f8", copy=False).tobytes(order="F")
 
     @classmethod
-    def from_bytes(cls, names: Sequence[str], rows: int, body: bytes) -> "Dataset":
-        """The inverse of `to_bytes`."""
+    def from_bytes(cls, names: Sequence[str], rows: int, body: bytes, digest: str) -> "Dataset":
+        """The inverse of `to_bytes`; the digest, which is known where bytes are, is not computed again."""
         values = np.frombuffer(body, dtype="<f8").reshape((rows, len(names)), order="F")
-        return cls(tuple(names), values)
+        dataset = cls(tuple(names), values)
+        vars(dataset)["digest"] = digest
+        return dataset
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Sequence[float]]) -> "Dataset":

@@ -1,8 +1,7 @@
 """What the numerical core refuses, and why.
 
 FittingError
-├── InvalidProblem   the request cannot be fitted as asked: where, what is wrong, what is allowed
-└── FitCancelled     the observer asked the loop to stop, and it did
+└── InvalidProblem   the request cannot be fitted as asked: where, what is wrong, what is allowed
 """
 
 from collections.abc import Sequence
@@ -34,7 +33,3 @@ class InvalidProblem(FittingError):
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         # Exceptions pickle by their args, which here are not the constructor's.
         return type(self), (self.place, self.message, self.allowed)
-
-
-class FitCancelled(FittingError):
-    """The observer said stop between two blocks of steps."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from service.fitting.arrays import FloatArray
 from service.fitting.comparison import References, compare, describe
-from service.fitting.descent.endings import message
+from service.fitting.descent.endings import EXACT, message
 from service.fitting.inference.infer import infer
 from service.fitting.inference.options import Inference
 from service.fitting.others.answer import OtherAnswer, OtherName
@@ -19,7 +19,7 @@ from service.fitting.penalty import Penalty
 from service.fitting.problem import Problem
 from service.fitting.reference.kernels import PLAIN, Kernels
 from service.fitting.reference.least_squares import least_squares
-from service.fitting.solution import LossReport, Report
+from service.fitting.solution import LossReport, Remembered, Report
 from service.fitting.solver import Exact
 
 USUAL = Inference()
@@ -34,6 +34,7 @@ class Finding:
     estimate: FloatArray
     scaled_estimate: FloatArray
     loss: LossReport
+    remembered: tuple[Remembered, ...] = ()
 
 
 def references(problem: Problem, penalty: Penalty | None, kernels: Kernels = PLAIN) -> References:
@@ -58,7 +59,7 @@ def solve_exactly(
     parameters = found.original.parameters
     least = found.original.squares / problem.divisor
     finding = Finding(
-        Outcome("exact", message("exact", found, least), steps=0, epochs=0),
+        Outcome(EXACT.kind, message(EXACT, found, least), steps=0, epochs=0),
         "least_squares",
         parameters,
         parameters if problem.scaling.is_none else problem.units.to_scaled(parameters),
@@ -92,6 +93,7 @@ def report(
         covariance=inferred.covariance,
         collinearity=inferred.collinearity,
         others=_ask(problem, found, others) if others else None,
+        remembered=finding.remembered,
     )
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from service.fitting.descent.standing import Standing
 from service.fitting.inference.tables import Collinearity, CovarianceMatrix, InferenceReport, TargetSummary
 from service.fitting.others.answer import OtherAnswer
 from service.fitting.outcome import Outcome
-from service.fitting.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,36 @@ class NullDirection:
 
 
 @dataclass(frozen=True)
+class Remembered:
+    """A direction in which a descent is still nearer to its start than to the optimum.
+
+    An eigenvector v of the loss's Hessian in descent's units, of length 1, or a direction along which the loss is flat.
+    The gap along it is v'(W - W*), a number a target.
+
+    Attributes
+    ----------
+    name
+        In words, the largest part being 1: "x1 - x2".
+    terms, coefficients
+        The entries of v, all of them.
+    eigenvalue
+        By which a gap g along v adds eigenvalue g^2 / 2 to the loss in descent's units; 0 where the loss is flat.
+    gap_at_start, gap_at_end
+        Lengths over all targets.
+    left
+        The share of the start's gap that is left in its own direction: 1 where the descent has not moved.
+    """
+
+    name: str
+    terms: tuple[str, ...]
+    coefficients: tuple[float, ...]
+    eigenvalue: float
+    gap_at_start: float
+    gap_at_end: float
+    left: float
+
+
+@dataclass(frozen=True)
 class ReferenceReport:
     """How the reference was found.
 
@@ -120,11 +150,12 @@ class Report:
     covariance: tuple[CovarianceMatrix, ...] | None
     collinearity: Collinearity | None
     others: tuple[OtherAnswer, ...] | None
+    remembered: tuple[Remembered, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """A finished fit. `trajectory` is None where no steps were taken (`Exact`)."""
+    """A finished fit. `standing` is None where no steps were taken (`Exact`)."""
 
     report: Report
-    trajectory: Trajectory | None
+    standing: Standing | None

@@ -40,6 +40,11 @@ class Stop:
     gap_tolerance: float | None = None
     max_seconds: float | None = None
 
+    @property
+    def looks_at_epochs(self) -> bool:
+        """Whether every epoch's end has to be seen."""
+        return any(rule is not None for rule in (self.gradient_tolerance, self.loss_tolerance, self.gap_tolerance))
+
 
 @dataclass(frozen=True)
 class Descent:

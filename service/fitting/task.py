@@ -1,7 +1,7 @@
 """Everything a fit needs beside its data, as one value that can be stored and sent to another process."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from service.fitting.data import Dataset
 from service.fitting.inference.options import Inference
@@ -12,6 +12,7 @@ from service.fitting.problem import Problem
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
 from service.fitting.solver import Solver
+from service.fitting.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -41,5 +42,34 @@ class Progress:
     loss: float | None
 
 
-#: Called between blocks of steps; returns False to stop the fit.
-Observer = Callable[[Progress], bool]
+class Observer(Protocol):
+    """Whoever is told of a descent while it runs. It goes on when they return."""
+
+    def progress(self, progress: Progress) -> bool:
+        """Called between blocks of steps; returns False to stop the fit."""
+
+    def recorded(self, part: Trajectory) -> None:
+        """Called with the rows that are written down, part by part, a few MiB each.
+
+        In ascending order of step; but the row of least loss of a thinned recording may come last, by itself.
+        """
+
+
+class Collector:
+    """An observer that lets the fit run, and keeps what it wrote down."""
+
+    def __init__(self) -> None:
+        self._parts: list[Trajectory] = []
+
+    def progress(self, progress: Progress) -> bool:  # noqa: ARG002
+        """See `Observer`."""
+        return True
+
+    def recorded(self, part: Trajectory) -> None:
+        """See `Observer`."""
+        self._parts.append(part)
+
+    @property
+    def trajectory(self) -> Trajectory | None:
+        """All of it; None where no steps were taken."""
+        return Trajectory.joined(self._parts) if self._parts else None
