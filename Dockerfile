@@ -23,6 +23,8 @@ COPY service service
 # Bytecode is compiled here, by pip, as nothing can be written later.
 RUN pip install --quiet --no-deps --no-build-isolation . \
     && pip uninstall --quiet --yes pip
+# So is what Numba compiles: a container's first descent finds it done.
+RUN python -m service.jobs.warm
 
 FROM ${PYTHON}
 # nss_wrapper names a user that has no name, for which initdb asks (docker run --user 12345).

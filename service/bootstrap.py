@@ -12,7 +12,7 @@ from service.jobs.consumer import QueueConsumer
 from service.jobs.cores import Share, share
 from service.jobs.fits import FitStore
 from service.jobs.notices import FitNotices
-from service.jobs.numba_cache import VARIABLE, numba_cache
+from service.jobs.numba_cache import VARIABLE, numba_variables
 from service.jobs.queue import FitQueue
 from service.jobs.recovery import Recovery
 from service.jobs.runner import FitRunner
@@ -95,8 +95,8 @@ def _child_environment(settings: Settings) -> Iterator[dict[str, str]]:
     if VARIABLE in os.environ:
         yield dict(os.environ)
         return
-    with numba_cache(settings.data_dir) as folder:
-        yield {**os.environ, VARIABLE: str(folder)}
+    with numba_variables(settings.data_dir) as variables:
+        yield os.environ | variables
 
 
 def database_url(settings: Settings) -> str:

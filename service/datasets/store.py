@@ -19,7 +19,7 @@ class DatasetStore:
             # Binary: as text, PostgreSQL would send two hexadecimal characters a byte.
             cursor = await connection.execute(_SELECT, [dataset_id], binary=True)
             row = await cursor.fetchone()
-        return None if row is None else Dataset.from_bytes(row["columns"], row["rows"], row["body"])
+        return None if row is None else Dataset.from_bytes(row["columns"], row["rows"], row["body"], dataset_id)
 
 
 async def insert(connection: Connection, dataset: Dataset) -> str:

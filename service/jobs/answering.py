@@ -2,102 +2,99 @@
 
 import os
 import threading
-import time
 import traceback
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import NoReturn, get_args
 
 from service.fitting.data import Dataset
+from service.fitting.descent.optimizers import Adam
+from service.fitting.descent.standing import Standing
 from service.fitting.errors import InvalidProblem
 from service.fitting.fit import fit
 from service.fitting.model import Model
+from service.fitting.penalty import L2
+from service.fitting.scaling import Scaling
 from service.fitting.solution import Solution
-from service.fitting.solver import Descent, Exact, Precision
-from service.fitting.task import FitTask, Observer, Progress
+from service.fitting.solver import Descent, Exact, Precision, Stop
+from service.fitting.task import FitTask, Progress
 from service.fitting.threads import pools
-from service.fitting.trajectory import Trajectory
-from service.jobs.messages import Answer, Broken, Order, PackedTrajectory, Ready, Refused, Solved
+from service.jobs.line import Line
+from service.jobs.messages import Answer, Broken, Order, Part, Ready, Refused
+from service.jobs.telling import Teller
 
-PROGRESS_SECONDS = 0.2
+_PRECISIONS = get_args(Precision)
 
 # What is imported and compiled late is imported and compiled by these, not by somebody's fit. TensorFlow is not among
 # them: most users never ask for it, and it takes seconds and hundreds of megabytes.
 _MODEL, _DATA = Model((), ("y",)), Dataset.from_columns({"y": [0.0, 1.0]})
 _FIRST_FIT = Order(FitTask(_MODEL, Exact()), _DATA)
-_WARMING_FITS = tuple(Order(FitTask(_MODEL, Descent(dtype=dtype, epochs=1)), _DATA) for dtype in get_args(Precision))
+#: Descents by each of the compiled loops: by rows, by statistics of few parameters, and of any optimizer.
+_DESCENTS = (
+    Descent(epochs=1, batch_size=1, shuffle=True),
+    Descent(epochs=1, stop=Stop(gap_tolerance=1e-9)),
+    Descent(epochs=1, optimizer=Adam()),
+)
+#: And by each of the ways to the reference: powers are ever worse conditioned, and more of them than rows not at all.
+_LINE = Dataset.from_columns({"x": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], "y": [1.0, 3.0, 2.0, 5.0, 4.0, 6.0]})
+_WARMING_FITS = (
+    *(Order(FitTask(_MODEL, replace(descent, dtype=dtype)), _DATA) for descent in _DESCENTS for dtype in _PRECISIONS),
+    *(Order(FitTask(Model(("x",), ("y",), degree=degree), Exact()), _LINE) for degree in (1, 3, 5, 7)),
+    *(Order(FitTask(Model(("x",), ("y",), weights="y"), solver), _LINE) for solver in (Exact(), Exact(L2(1.0)))),
+    Order(
+        FitTask(Model(("x",), ("y",), weights="y"), replace(_DESCENTS[2], penalty=L2(1.0)), Scaling("standard")), _LINE
+    ),
+)
 
 
-def serve(connection: Connection) -> NoReturn:
+def serve(line: Line) -> NoReturn:
     """Say `Ready`, then answer one order after the other; the process ends when the other side is gone.
 
     The rest of warming up goes on beside the orders: on a machine's first start it takes seconds, and only an order
     that needs what is being compiled waits for it.
     """
     orders: SimpleQueue[Order] = SimpleQueue()
-    threading.Thread(target=_receive, args=(connection, orders), name="orders", daemon=True).start()
+    threading.Thread(target=_receive, args=(line, orders), name="orders", daemon=True).start()
     answer(_FIRST_FIT, lambda _: None)
-    connection.send(Ready(pools()))
-    threading.Thread(target=_warm, name="warming", daemon=True).start()
+    line.send(Ready(pools()))
+    threading.Thread(target=warm, name="warming", daemon=True).start()
     while True:
-        connection.send(answer(orders.get(), connection.send))
+        line.send(answer(orders.get(), line.send))
 
 
-def _warm() -> None:
+def warm() -> None:
+    """Import and compile all that is imported and compiled late."""
     for order in _WARMING_FITS:
         answer(order, lambda _: None)
 
 
-def answer(order: Order, tell: Callable[[Progress], None]) -> Answer:
-    """Fit; tell of progress now and then; whatever happens, come back with an answer."""
+def answer(order: Order, tell: Callable[[Progress | Part], None]) -> Answer:
+    """Fit; tell of progress and of what is written down on the way; whatever happens, come back with an answer.
+
+    `tell` may take its time: the fit waits for it.
+    """
     teller = Teller(tell)
     try:
-        return _pack(_fit(order, teller), teller.last)
+        return teller.solved(_fit(order, teller))
     except InvalidProblem as reason:
         return Refused(reason)
     except Exception:  # noqa: BLE001 - the child's outermost frame: its log is the worker's
         return Broken(traceback.format_exc())
 
 
-class Teller:
-    """An observer that passes progress on a few times a second, and remembers the last there was."""
-
-    def __init__(self, tell: Callable[[Progress], None]) -> None:
-        self._tell = tell
-        self._next = 0.0
-        self.last: Progress | None = None
-
-    def __call__(self, progress: Progress) -> bool:
-        self.last = progress
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + PROGRESS_SECONDS
-            self._tell(progress)
-        return True
-
-
-def _fit(order: Order, observe: Observer) -> Solution:
+def _fit(order: Order, teller: Teller) -> Solution:
     task = order.task
+    ended = None if order.ended is None else Standing.from_bytes(order.ended)
     problem = task.problem(order.dataset)
-    return fit(problem, task.solver, task.recording, observe, task.inference, task.others)
+    return fit(problem, task.solver, task.recording, teller, task.inference, task.others, ended)
 
 
-def _pack(solution: Solution, progress: Progress | None) -> Solved:
-    return Solved(solution.report, _packed(solution.trajectory), progress)
-
-
-def _packed(trajectory: Trajectory | None) -> PackedTrajectory | None:
-    if trajectory is None:
-        return None
-    return PackedTrajectory(trajectory.recorded, trajectory.total_steps, trajectory.to_bytes())
-
-
-def _receive(connection: Connection, orders: "SimpleQueue[Order]") -> None:
+def _receive(line: Line, orders: "SimpleQueue[Order]") -> None:
     # In a thread, so that the end of the stream is seen during a fit; and then there is nobody left to tell.
     try:
         while True:
-            orders.put(connection.recv())
+            orders.put(line.receive())
     except (EOFError, OSError):
         os._exit(0)
     except BaseException:  # noqa: BLE001 - without this thread the child would be deaf

@@ -6,9 +6,9 @@ It lives as long as the other end is open, and not a moment longer: not even in 
 
 import contextlib
 import signal
+import socket
 import sys
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 
@@ -25,8 +25,9 @@ def main(argv: Sequence[str]) -> None:
     use_threads(count)
     # Not before: an interrupt during these imports, which take a second, would end the child with a traceback.
     from service.jobs.answering import serve
+    from service.jobs.line import Line
 
-    serve(Connection(descriptor))
+    serve(Line(socket.socket(fileno=descriptor)))
 
 
 def _volunteer_for_memory() -> None:

@@ -1,9 +1,8 @@
 """The fits of the database, as those who ask for them see them: submitted, read, listed."""
 
-import asyncio
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 from psycopg.rows import DictRow
@@ -11,11 +10,13 @@ from psycopg.rows import DictRow
 from service.database.pool import Pool, transaction
 from service.datasets import store as datasets
 from service.fitting.data import Dataset
-from service.fitting.solution import Report
 from service.fitting.task import FitTask
 from service.fitting.trajectory import Trajectory
+from service.jobs.archive import ArchivedTrajectory
+from service.jobs.messages import Solved
 from service.jobs.queue import FitQueue
 from service.jobs.records import ERROR, PROGRESS, RESULT, TASK, Codec, FitRecord, FitStatus, Result, T
+from service.jobs.trajectories import EVERY_ROW, PART_COLUMNS, Rows, part_values, read_trajectory
 
 
 class FitStore:
@@ -26,7 +27,12 @@ class FitStore:
         self._queue = queue
 
     async def submit(
-        self, dataset: Dataset, task: FitTask, request: dict[str, Any], labels: dict[str, str]
+        self,
+        dataset: Dataset,
+        task: FitTask,
+        request: dict[str, Any],
+        labels: dict[str, str],
+        start_state: bytes | None = None,
     ) -> FitRecord:
         """Store dataset, fit and job in one transaction: an accepted fit has a job, a refused one leaves nothing.
 
@@ -34,9 +40,12 @@ class FitStore:
         ----------
         request
             What was asked, for the answer to show; kept as it is.
+        start_state
+            Where the fit ended that this one starts from, as `Standing.to_bytes` makes it: a copy of its own, so that
+            it does not depend on that fit any more.
         """
         fit_id = uuid4()
-        values = _asked(fit_id, task, request, labels)
+        values = _asked(fit_id, task, request, labels) | {"start_state": start_state}
         async with transaction(self._pool) as connection:
             dataset_id = await datasets.insert(connection, dataset)
             job_id = await self._queue.enqueue(connection, fit_id)
@@ -45,26 +54,38 @@ class FitStore:
         return _record(row)
 
     async def store(
-        self, dataset: Dataset, task: FitTask, request: dict[str, Any], labels: dict[str, str], report: Report
+        self,
+        dataset: Dataset,
+        task: FitTask,
+        request: dict[str, Any],
+        labels: dict[str, str],
+        solved: Solved,
+        start_state: bytes | None = None,
     ) -> FitRecord:
         """Store dataset and fit, solved already, by one statement: it needs no job.
 
         In everything that can be seen it is as if it had been submitted, and solved at its first attempt.
         """
         fit_id = uuid4()
-        values = _asked(fit_id, task, request, labels) | datasets.values(dataset)
-        values["result"] = RESULT.encode(Result(report, None))
+        values = _asked(fit_id, task, request, labels) | datasets.values(dataset) | {"start_state": start_state}
+        values |= {"result": RESULT.encode(Result(solved.report, solved.trajectory)), "end_state": solved.end_state}
+        values["progress"] = None if solved.progress is None else PROGRESS.encode(solved.progress)
+        statement = _INSERT_SOLVED
+        if solved.last_part is not None:
+            statement = _INSERT_SOLVED_WITH_PART
+            # A dataset has rows and a body too.
+            values |= {f"part_{name}": value for name, value in part_values(solved.last_part).items()}
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(_INSERT_SOLVED, values)
+            cursor = await connection.execute(statement, values)
             [row] = await cursor.fetchall()
         return FitRecord(
             id=fit_id,
             dataset_id=dataset.digest,
             request=request,
             labels=labels,
-            progress=None,
-            report=report,
-            trajectory=None,
+            progress=solved.progress,
+            report=solved.report,
+            trajectory=solved.trajectory,
             error=None,
             **row,
         )
@@ -82,6 +103,21 @@ class FitStore:
             cursor = await connection.execute("SELECT task::text AS task FROM fit WHERE id = %s", [fit_id])
             row = await cursor.fetchone()
         return None if row is None else TASK.decode(row["task"])
+
+    async def end_state(self, fit_id: UUID) -> bytes | None:
+        """Return where the fit ended, as `Standing.to_bytes` made it; None where that is not known."""
+        return await self._state("SELECT end_state AS state FROM fit WHERE id = %s", fit_id)
+
+    async def start_state(self, fit_id: UUID) -> bytes | None:
+        """Return where the fit ended that this one starts from; None where it starts from none."""
+        return await self._state("SELECT start_state AS state FROM fit WHERE id = %s", fit_id)
+
+    async def _state(self, query: LiteralString, fit_id: UUID) -> bytes | None:
+        async with self._pool.connection() as connection:
+            # Binary: as text, PostgreSQL would send two hexadecimal characters a byte.
+            cursor = await connection.execute(query, [fit_id], binary=True)
+            row = await cursor.fetchone()
+        return None if row is None else row["state"]
 
     async def page(
         self,
@@ -110,14 +146,9 @@ class FitStore:
             rows = await cursor.fetchall()
         return [_record(row) for row in rows]
 
-    async def trajectory(self, fit_id: UUID) -> Trajectory | None:
+    async def trajectory(self, fit_id: UUID, wanted: Rows = EVERY_ROW) -> Trajectory | ArchivedTrajectory | None:
         """Return what was recorded, or None where nothing is: no such fit, not finished, or no steps taken."""
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(_SELECT_BLOCKS, [fit_id], binary=True)
-            rows = await cursor.fetchall()
-        if not rows:
-            return None
-        return await asyncio.to_thread(Trajectory.from_bytes, b"".join(row["body"] for row in rows))
+        return await read_trajectory(self._pool, fit_id, wanted)
 
 
 def _asked(fit_id: UUID, task: FitTask, request: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
@@ -155,18 +186,35 @@ _ENCODED = ("progress", "result", "error")
 _COLUMNS = ", ".join([*_PLAIN, *(f"{name}::text AS {name}" for name in _ENCODED)])
 
 _INSERT = f"""
-INSERT INTO fit (id, status, dataset_id, job_id, request, task, labels)
-VALUES (%(id)s, 'queued', %(dataset_id)s, %(job_id)s, %(request)s, %(task)s, %(labels)s)
+INSERT INTO fit (id, status, dataset_id, job_id, request, task, labels, start_state)
+VALUES (%(id)s, 'queued', %(dataset_id)s, %(job_id)s, %(request)s, %(task)s, %(labels)s, %(start_state)s)
 RETURNING {_COLUMNS}
 """
 
-_INSERT_SOLVED = f"""
-WITH stored AS ({datasets.INSERT})
-INSERT INTO fit (id, status, attempt, dataset_id, request, task, labels, result, started_at, finished_at)
-VALUES (
-    %(id)s, 'succeeded', 1, %(dataset_id)s, %(request)s, %(task)s, %(labels)s, %(result)s, now(), now()
+_INSERT_FINISHED = """
+INSERT INTO fit (
+    id, status, attempt, dataset_id, request, task, labels, progress, result, start_state, end_state,
+    started_at, finished_at
 )
-RETURNING status, version, attempt, created_at, started_at, finished_at
+VALUES (
+    %(id)s, 'succeeded', 1, %(dataset_id)s, %(request)s, %(task)s, %(labels)s, %(progress)s, %(result)s,
+    %(start_state)s, %(end_state)s, now(), now()
+)
+RETURNING id, status, version, attempt, created_at, started_at, finished_at
+"""
+_ANSWERED = "status, version, attempt, created_at, started_at, finished_at"
+
+_INSERT_SOLVED = f"""
+WITH stored AS ({datasets.INSERT}), finished AS ({_INSERT_FINISHED})
+SELECT {_ANSWERED} FROM finished
+"""
+
+_INSERT_SOLVED_WITH_PART = f"""
+WITH stored AS ({datasets.INSERT}), finished AS ({_INSERT_FINISHED}), written AS (
+    INSERT INTO trajectory_block (fit_id, {", ".join(PART_COLUMNS)})
+    SELECT id, {", ".join(f"%(part_{name})s" for name in PART_COLUMNS)} FROM finished
+)
+SELECT {_ANSWERED} FROM finished
 """
 
 _CONDITIONS = {
@@ -175,5 +223,3 @@ _CONDITIONS = {
     "before": "(created_at, id) < (%(created_at)s, %(id)s)",
 }
 _NEWEST_FIRST = "ORDER BY created_at DESC, id DESC LIMIT %(size)s"
-
-_SELECT_BLOCKS = "SELECT body FROM trajectory_block WHERE fit_id = %s ORDER BY ordinal"

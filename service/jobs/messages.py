@@ -1,24 +1,29 @@
 """What a worker and its child say to each other, pickled, over their socket.
 
 The child says `Ready` once; then the worker sends one `Order` at a time, and the child answers it with any number of
-`Progress` and in the end with one `Solved`, `Refused` or `Broken`.
+`Progress` and `Part` and in the end with one `Solved`, `Refused` or `Broken`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from service.fitting.data import Dataset
 from service.fitting.errors import InvalidProblem
 from service.fitting.solution import Report
 from service.fitting.task import FitTask, Progress
+from service.jobs.records import TrajectoryExtent
 
 
 @dataclass(frozen=True)
 class Order:
-    """Fit this."""
+    """Fit this; `ended` is where the fit that it starts from did, as `Standing.to_bytes` makes it."""
 
     task: FitTask
     dataset: Dataset
+    ended: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -28,22 +33,51 @@ class Ready:
     pools: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class PackedTrajectory:
-    """A trajectory as `Trajectory.to_bytes` makes it: packed by the child, so that the worker's loop need not."""
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of what a descent wrote down, as it is stored.
 
-    recorded: int
-    total_steps: int
-    body: bytes
+    Attributes
+    ----------
+    ordinal
+        Its place among the parts, from 0.
+    account
+        With the first part, what the rows of all are told by: `Account.to_bytes`.
+    rows, first_step, last_step
+        How many rows there are, and the steps of the first one and the last.
+    body
+        The rows themselves, as `Account.layout` has them.
+    """
+
+    ordinal: int
+    account: bytes | None
+    rows: int
+    first_step: int
+    last_step: int
+    body: NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solved:
-    """The answer, and the last progress there was to tell."""
+    """The answer.
+
+    Attributes
+    ----------
+    trajectory
+        How long it is; None where no steps were taken.
+    last_part
+        The part of it that was not sent before, if any.
+    progress
+        The last there was to tell.
+    end_state
+        Where the descent ended, as `Standing.to_bytes` makes it.
+    """
 
     report: Report
-    trajectory: PackedTrajectory | None
-    progress: Progress | None
+    trajectory: TrajectoryExtent | None = None
+    last_part: Part | None = None
+    progress: Progress | None = None
+    end_state: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -61,4 +95,4 @@ class Broken:
 
 
 Answer = Solved | Refused | Broken
-Message = Ready | Progress | Answer
+Message = Ready | Progress | Part | Answer

@@ -13,13 +13,16 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from service.fitting.task import Progress
-from service.jobs.messages import Answer, Broken, Order, Ready, Refused, Solved
+from service.jobs.line import Line
+from service.jobs.messages import Answer, Broken, Message, Order, Part, Ready, Refused, Solved
 
 T = TypeVar("T")
+
+Tell = Callable[[Progress], None]
+Keep = Callable[[Part], Awaitable[None]]
 
 _EXIT_SECONDS = 5.0
 
@@ -67,8 +70,16 @@ class FitRunner:
         """
         return await self._use(lambda child: child.ready())
 
-    async def run(self, order: Order, on_progress: Callable[[Progress], None]) -> Solved:
+    async def run(self, order: Order, tell: Tell, keep: Keep) -> Solved:
         """Fit in the child, a new one where the last one is gone. Cancelled, it kills the child at once.
+
+        Parameters
+        ----------
+        tell
+            Called with news of progress.
+        keep
+            Called with each part of a long trajectory but the last. The child waits until it is kept, soon after it
+            has the next one; what it raises ends the fit, and the child with it.
 
         Raises
         ------
@@ -76,7 +87,7 @@ class FitRunner:
         InvalidProblem
             The problem cannot be fitted as asked.
         """
-        match await self._use(lambda child: child.ask(order, on_progress)):
+        match await self._use(lambda child: child.ask(order, tell, keep)):
             case Solved() as solved:
                 return solved
             case Refused(reason):
@@ -105,15 +116,14 @@ class FitRunner:
 class Child:
     """One child process and our end of its socket."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", connection: Connection) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", line: Line) -> None:
         self._process = process
-        self._connection = connection
+        self._line = line
 
     @classmethod
     def start(cls, environment: Mapping[str, str], threads: int) -> "Child":
         """Start a child that holds the other end of a socket, and nothing else of ours."""
         ours, theirs = socket.socketpair()
-        connection = Connection(ours.detach())
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-m", "service.jobs.child", str(theirs.fileno()), str(threads)],
@@ -122,7 +132,7 @@ class Child:
                 stdout=2,  # what libraries print belongs in the log
                 env=environment,
             )
-        return cls(process, connection)
+        return cls(process, Line(ours))
 
     @property
     def pid(self) -> int:
@@ -134,23 +144,29 @@ class Child:
 
     async def ready(self) -> Ready:
         """Wait for `Ready`; not to be asked for twice. Raises `ChildCrashed`."""
-        said: Ready = await self._converse(self._connection.recv)
+        said: Ready = await self._converse(self._line.receive)
         return said
 
-    async def ask(self, order: Order, on_progress: Callable[[Progress], None]) -> Answer:
-        """Send the order and wait for its answer; `on_progress` is called in the event loop. Raises `ChildCrashed`."""
-        loop = asyncio.get_running_loop()
-
-        def tell(progress: Progress) -> None:
-            loop.call_soon_threadsafe(on_progress, progress)
-
-        return await self._converse(functools.partial(_talk, self._connection, order, tell))
+    async def ask(self, order: Order, tell: Tell, keep: Keep) -> Answer:
+        """Send the order and wait for its answer. Raises `ChildCrashed`, and what `keep` raises."""
+        message = await self._converse(functools.partial(_ask, self._line, order))
+        while True:
+            match message:
+                case Ready():
+                    pass
+                case Progress():
+                    tell(message)
+                case Part():
+                    await keep(message)
+                case Solved() | Refused() | Broken():
+                    return message
+            message = await self._converse(self._line.receive)
 
     async def close(self) -> None:
         """Kill the process, whatever it is doing, and see it gone."""
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
-        self._connection.close()
+        self._line.close()
 
     async def _converse(self, conversation: Callable[[], T]) -> T:
         talk = asyncio.get_running_loop().run_in_executor(None, conversation)
@@ -159,7 +175,7 @@ class Child:
         except (EOFError, OSError) as error:
             raise ChildCrashed(await asyncio.to_thread(self._ending)) from error
         except asyncio.CancelledError:
-            # The thread cannot be cancelled, and the connection not closed under it: killed, the child ends both.
+            # The thread cannot be cancelled, and the line not closed under it: killed, the child ends both.
             self._process.kill()
             await asyncio.gather(talk, return_exceptions=True)
             raise
@@ -182,13 +198,7 @@ def describe_exit(returncode: int | None) -> str:
     return f"was killed by {name}{hint}"
 
 
-def _talk(connection: Connection, order: Order, tell: Callable[[Progress], None]) -> Answer:
-    connection.send(order)
-    while True:
-        match connection.recv():
-            case Ready():
-                pass
-            case Progress() as progress:
-                tell(progress)
-            case Solved() | Refused() | Broken() as answer:
-                return answer
+def _ask(line: Line, order: Order) -> Message:
+    line.send(order)
+    first: Message = line.receive()
+    return first

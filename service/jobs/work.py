@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import NoReturn, TypeVar
 from uuid import UUID, uuid4
 
@@ -14,7 +15,7 @@ from service.datasets.store import DatasetStore
 from service.fitting.errors import InvalidProblem
 from service.fitting.task import Progress
 from service.jobs.attempts import Attempt, Attempts
-from service.jobs.messages import Order, Solved
+from service.jobs.messages import Order, Part, Solved
 from service.jobs.records import TASK, FitError
 from service.jobs.runner import ChildCrashed, FitRunner
 
@@ -78,9 +79,9 @@ class FitWork:
         end_if_cancelled()
         if dataset is None:
             raise LookupError(f"dataset {attempt.dataset_id} is gone")
-        order = Order(TASK.decode(attempt.task), dataset)
+        order = Order(TASK.decode(attempt.task), dataset, attempt.start_state)
         latest = _Latest()
-        solving = asyncio.create_task(self._runner.run(order, latest.put))
+        solving = asyncio.create_task(self._runner.run(order, latest.put, partial(self._keep, attempt)))
         noting = asyncio.create_task(self._note(attempt, latest))
         try:
             await asyncio.wait([solving, noting], return_when=asyncio.FIRST_COMPLETED)
@@ -96,6 +97,11 @@ class FitWork:
                 if not await self._attempts.progress(attempt, progress):
                     raise AttemptLost
             end_if_cancelled()
+
+    async def _keep(self, attempt: Attempt, part: Part) -> None:
+        if not await patiently(lambda: self._attempts.keep(attempt, part)):
+            raise AttemptLost
+        end_if_cancelled()
 
     async def _write(self, attempt: Attempt, ending: Solved | FitError) -> None:
         match ending:
