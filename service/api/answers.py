@@ -14,8 +14,8 @@ from pydantic_core import to_json
 
 from service.api.refusals import NotFinished, NotFound
 from service.api.tables import json_columns
-from service.api.trajectory_columns import EVERYTHING, FIELDS, Units, select
-from service.fitting.solution import NullDirection, ReferenceReport, Report
+from service.api.trajectory_columns import FIELDS, Units, select
+from service.fitting.solution import NullDirection, ReferenceReport, Remembered, Report
 from service.jobs.fits import FitStore
 from service.jobs.records import FitRecord, TrajectoryExtent
 from service.jobs.transitions import is_final
@@ -35,7 +35,7 @@ async def fit_in_full(record: FitRecord, fits: FitStore) -> dict[str, Any]:
     trajectory = await fits.trajectory(record.id)
     if trajectory is None:
         return fit_of(record)
-    columns = await asyncio.to_thread(lambda: json_columns(select(trajectory, EVERYTHING), FIELDS))
+    columns = await asyncio.to_thread(lambda: json_columns(select(trajectory), FIELDS))
     return fit_of(record, columns)
 
 
@@ -69,7 +69,7 @@ def fit_path(fit_id: UUID) -> str:
 
 def _links(fit_id: UUID) -> dict[str, str]:
     path = fit_path(fit_id)
-    return {"self": path} | {part: f"{path}/{part}" for part in ("trajectory", "observations", "predictions")}
+    return {"self": path} | {part: f"{path}/{part}" for part in ("trajectory", "observations", "predictions", "script")}
 
 
 def entity_tag(record: FitRecord) -> str:
@@ -125,15 +125,17 @@ def json_response(answer: Any, status: int = 200, headers: Mapping[str, str] | N
 def _result(record: FitRecord, report: Report, columns: dict[str, Any] | None) -> dict[str, Any]:
     took_steps = record.trajectory is not None
     trajectory = trajectory_answer(record, "original") | {"columns": columns} if took_steps else None
-    return {**vars(report), "reference": _reference(report.reference), "trajectory": trajectory}
+    parts = {"reference": _reference(report.reference), "remembered": [_direction(item) for item in report.remembered]}
+    return {**vars(report), **parts, "trajectory": trajectory}
 
 
 def _reference(reference: ReferenceReport) -> dict[str, Any]:
     return {**vars(reference), "null_directions": [_direction(item) for item in reference.null_directions]}
 
 
-def _direction(direction: NullDirection) -> dict[str, Any]:
-    return {"name": direction.name, "terms": dict(zip(direction.terms, direction.coefficients, strict=True))}
+def _direction(direction: NullDirection | Remembered) -> dict[str, Any]:
+    numbers = {name: value for name, value in vars(direction).items() if name != "coefficients"}
+    return {**numbers, "terms": dict(zip(direction.terms, direction.coefficients, strict=True))}
 
 
 def _is_short(record: FitRecord) -> bool:

@@ -8,9 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api import errors
 from service.api.backing import Backing
 from service.api.document import describe
-from service.api.routes import cases, fits, health, observations, pages, predictions, trajectories
+from service.api.routes import cases, fits, health, observations, pages, predictions, scripts, solvers, trajectories
 
-_ROOMS = (fits, trajectories, observations, predictions, cases, health, pages)
+_ROOMS = (fits, trajectories, observations, predictions, scripts, solvers, cases, health, pages)
 
 TITLE = "Plumbline"
 DESCRIPTION = """Linear models fitted over HTTP by gradient descent, each answer beside the exact one.

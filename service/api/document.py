@@ -94,7 +94,9 @@ def _plain(parameter: dict[str, Any]) -> dict[str, Any]:
 def _call_errors_problems(responses: dict[str, Any]) -> None:
     for status, response in responses.items():
         if int(status) >= _FIRST_ERROR:
-            response["content"] = {PROBLEM: response["content"].pop("application/json")}
+            # FastAPI files it under the media type of the route's other answers.
+            [content] = response["content"].values()
+            response["content"] = {PROBLEM: content}
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:

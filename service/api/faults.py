@@ -25,6 +25,10 @@ _WORDS: dict[str, tuple[str, str]] = {
         "This is none of the forms that new rows can take.",
         '{{"columns": {{..}}}} or {{"x": [..]}}',
     ),
+    "learning_rate_form": (
+        "This is neither a number nor a schedule.",
+        'a finite number above 0, or {{"kind": "exponential_decay", ..}} or another schedule',
+    ),
     "float_type": ("This is not a number that float64 can hold.", "a finite number"),
     "float_parsing": ("This is not a number.", "a finite number"),
     "finite_number": ("This is not a finite number.", "a finite number"),

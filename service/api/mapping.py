@@ -7,17 +7,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from service.api.optimizer_mapping import optimizer_of
 from service.api.schemas import data as asked_data
 from service.api.schemas import solver as asked
 from service.api.schemas.request import EverySteps, FitRequest, InferenceOptions, OtherName
+from service.api.starting import end_of_the_fit_before
 from service.datasets.cases import case, case_names
 from service.datasets.store import DatasetStore
 from service.fitting import solver as domain
 from service.fitting.arrays import FloatArray
 from service.fitting.check import check
 from service.fitting.data import Dataset
-from service.fitting.descent import optimizers, start
+from service.fitting.descent import start
 from service.fitting.descent.plan import plan_batches
+from service.fitting.descent.standing import Standing
 from service.fitting.errors import InvalidProblem
 from service.fitting.inference.options import Inference
 from service.fitting.model import Model, resolve_model
@@ -25,6 +28,7 @@ from service.fitting.penalty import L2, Penalty
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
 from service.fitting.task import FitTask
+from service.jobs.fits import FitStore
 
 T = TypeVar("T")
 
@@ -43,15 +47,18 @@ class Submission:
     request
         The body again, every default filled in and inline data replaced by its dataset's id: sent once more, it asks
         for the same fit.
+    ended
+        Where the fit ended that this one starts from; None where it starts from none.
     """
 
     dataset: Dataset
     task: FitTask
     request: dict[str, Any]
     labels: dict[str, str]
+    ended: Standing | None
 
 
-async def submission_of(body: FitRequest, datasets: DatasetStore) -> Submission:
+async def submission_of(body: FitRequest, datasets: DatasetStore, fits: FitStore) -> Submission:
     """What a body asks for, looked at from every side that can be seen without running it.
 
     Raises
@@ -60,7 +67,8 @@ async def submission_of(body: FitRequest, datasets: DatasetStore) -> Submission:
         The parts do not go together, or name what is not there.
     """
     dataset = await dataset_of(body.data, datasets)
-    return await _beside(dataset.values.size, lambda: _submission(body, dataset))
+    ended = await end_of_the_fit_before(body.solver, fits)
+    return await _beside(dataset.values.size, lambda: _submission(body, dataset, ended))
 
 
 async def dataset_of(data: asked_data.Data, datasets: DatasetStore) -> Dataset:
@@ -121,7 +129,7 @@ def _matrix(name: str, rows: list[float] | list[list[float]]) -> FloatArray:
     return np.array(rows, dtype=np.float64)
 
 
-def _submission(body: FitRequest, dataset: Dataset) -> Submission:
+def _submission(body: FitRequest, dataset: Dataset, ended: Standing | None) -> Submission:
     clusters = body.inference.clusters
     model = resolve_model(dataset.names, **body.model.model_dump(), clusters=clusters)
     solver = _filled_in(body.solver, dataset.rows)
@@ -134,8 +142,8 @@ def _submission(body: FitRequest, dataset: Dataset) -> Submission:
         inference=_inference(body.inference, model),
         others=_others(body.others),
     )
-    check(task, dataset)
-    return Submission(dataset, task, _echo(body, dataset, model, solver).to_json(), body.labels)
+    check(task, dataset, ended)
+    return Submission(dataset, task, _echo(body, dataset, model, solver).to_json(), body.labels, ended)
 
 
 def _echo(body: FitRequest, dataset: Dataset, model: Model, solver: asked.Solver) -> FitRequest:
@@ -175,7 +183,7 @@ def _descent(descent: asked.Descent) -> domain.Descent:
     # The same names on both sides, which a test holds them to.
     return domain.Descent(
         **descent.model_dump(exclude={"optimizer", "start", "stop", "penalty"}),
-        optimizer=_optimizer(descent.optimizer),
+        optimizer=optimizer_of(descent.optimizer),
         start=_start(descent.start),
         stop=domain.Stop(**descent.stop.model_dump()),
         penalty=_penalty(descent.penalty),
@@ -190,14 +198,6 @@ def _penalty(penalty: asked.Penalty | None) -> Penalty | None:
             return L2(**penalty.model_dump())
 
 
-def _optimizer(optimizer: asked.Optimizer) -> optimizers.Optimizer:
-    match optimizer:
-        case asked.Sgd():
-            return optimizers.Sgd(**optimizer.model_dump())
-        case asked.Rmsprop():
-            return optimizers.Rmsprop(**optimizer.model_dump())
-
-
 def _start(asked_start: asked.Start) -> start.Start:
     match asked_start:
         case asked.ZerosStart():
@@ -208,6 +208,8 @@ def _start(asked_start: asked.Start) -> start.Start:
             return start.Normal(asked_start.stddev)
         case asked.ValuesStart():
             return _values(_start_in_full(asked_start))
+        case asked.FitStart():
+            return start.Ended(str(asked_start.fit))
 
 
 def _values(values: asked.ValuesStart) -> start.Values:

@@ -69,7 +69,10 @@ def _members(annotation: Any, name: str | None = None) -> Iterator[tuple[str | N
     elif get_origin(annotation) is Annotated:
         inner, *metadata = get_args(annotation)
         tags = [item.tag for item in metadata if isinstance(item, Tag)]
-        yield from _members(inner, tags[0] if tags else name)
+        if tags:
+            yield tags[0], inner
+        else:
+            yield from _members(inner, name)
     elif get_args(annotation) and get_origin(annotation) not in (list, dict, Literal):
         for member in get_args(annotation):
             yield from _members(member)

@@ -1,12 +1,14 @@
 """The columns of a trajectory, picked and named as the contract does."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from service.api.tables import Selection, Table
-from service.fitting.arrays import IntArray
-from service.fitting.trajectory import Losses, Trajectory
+from service.api.tables import Table
+from service.fitting.arrays import FloatArray
+from service.fitting.trajectory import Trajectory
+from service.jobs.archive import ArchivedTrajectory
 
 FIELDS = (
     "step",
@@ -26,39 +28,35 @@ _COUNTS = ("step", "epoch", "batch", "rows")
 
 Units = Literal["original", "scaled"]
 
-EVERYTHING = Selection(FIELDS)
 
-
-def select(trajectory: Trajectory, selection: Selection, units: Units = "original") -> Table:
-    """The rows and columns asked for."""
-    rows = selection.rows_of(trajectory.step)
+def select(
+    trajectory: Trajectory | ArchivedTrajectory, fields: Sequence[str] = FIELDS, units: Units = "original"
+) -> Table:
+    """The columns asked for, each worked out only if it is."""
     losses = trajectory.original if units == "original" else trajectory.scaled or trajectory.original
     plain: dict[str, Any] = {
-        name: getattr(losses if name in _OF_LOSSES else trajectory, name)[rows]
-        for name in selection.fields
-        if name != "coefficients"
+        name: getattr(losses if name in _OF_LOSSES else trajectory, name) for name in fields if name != "coefficients"
     }
-    return Table(plain, _coefficients(trajectory, losses, rows) if "coefficients" in selection.fields else None)
+    return Table(plain, _coefficients(trajectory, losses.coefficients) if "coefficients" in fields else None)
 
 
-def nothing(selection: Selection) -> Table:
+def nothing(fields: Sequence[str] = FIELDS) -> Table:
     """What is selected of a fit that took no steps: the columns, without rows."""
     plain: dict[str, Any] = {
-        name: np.empty(0, np.int64 if name in _COUNTS else np.float64)
-        for name in selection.fields
-        if name != "coefficients"
+        name: np.empty(0, np.int64 if name in _COUNTS else np.float64) for name in fields if name != "coefficients"
     }
-    return Table(plain, {} if "coefficients" in selection.fields else None)
+    return Table(plain, {} if "coefficients" in fields else None)
 
 
-_OF_LOSSES = frozenset(Losses.__dataclass_fields__)
+_OF_LOSSES = frozenset({"batch_loss", "epoch_loss", "epoch_rmse", "loss", "gap"})
 
 
-def _coefficients(trajectory: Trajectory, losses: Losses, rows: IntArray) -> dict[str, dict[str, Any]] | None:
-    if losses.coefficients is None:
+def _coefficients(
+    trajectory: Trajectory | ArchivedTrajectory, coefficients: FloatArray | None
+) -> dict[str, dict[str, Any]] | None:
+    if coefficients is None:
         return None
-    kept = losses.coefficients[rows]
     return {
-        target: {term: kept[:, row, column] for row, term in enumerate(trajectory.terms)}
+        target: {term: coefficients[:, row, column] for row, term in enumerate(trajectory.terms)}
         for column, target in enumerate(trajectory.targets)
     }

@@ -24,6 +24,7 @@ _HEADERS = {
     "Accept-Encoding": "The encoding of bodies that is read, where the encoding was wrong.",
     "Allow": "All methods of this path.",
     "Cache-Control": "Ask again before using what was kept.",
+    "Content-Disposition": "That it is a file, and its name.",
     "ETag": "Changes whenever the answer does; for If-None-Match.",
     "Location": "The fit's path.",
     "Preference-Applied": "What was made of `Prefer`; left out where that was not understood.",

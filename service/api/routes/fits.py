@@ -20,6 +20,7 @@ from service.api.answers import (
     page_of,
 )
 from service.api.backing import Backing, backing_of
+from service.api.conditional import is_known
 from service.api.mapping import Submission, submission_of
 from service.api.page_tokens import position_of, token_after
 from service.api.preferences import preference
@@ -99,7 +100,7 @@ async def create_fit(
 
     With `Prefer: wait=5` the answer is held back until the fit is finished, or 5 seconds.
     """
-    submission = await submission_of(body, services.datasets)
+    submission = await submission_of(body, services.datasets, services.fits)
     wanted = preference(prefer or (), services.settings.max_wait_seconds)
     record = await _stored(submission, services.fits, at_once=wanted.applied != "respond-async")
     if wanted.seconds > 0 and not is_finished(record):
@@ -154,29 +155,25 @@ async def get_fit(
     seconds = min(query.wait, services.settings.max_wait_seconds)
     record = found(await hold(request, fit_id, seconds), fit_id)
     sent = {"ETag": entity_tag(record), "Cache-Control": "no-cache"}
-    if _matches(if_none_match, sent["ETag"]):
+    if is_known(if_none_match, sent["ETag"]):
         return Response(status_code=304, headers=sent)
     return await _fit_response(record, services, 200, sent)
 
 
 async def _stored(submission: Submission, fits: FitStore, *, at_once: bool) -> FitRecord:
     """The fit as it is stored: finished, where it is small and may be solved at once, else queued."""
-    dataset, task = submission.dataset, submission.task
-    report = solve_at_once(task, dataset) if at_once else None
-    if report is None:
-        return await fits.submit(dataset, task, submission.request, submission.labels)
-    return await fits.store(dataset, task, submission.request, submission.labels, report)
+    dataset, task, ended = submission.dataset, submission.task, submission.ended
+    start_state = None if ended is None else ended.to_bytes()
+    solved = solve_at_once(task, dataset, ended) if at_once else None
+    if solved is None:
+        return await fits.submit(dataset, task, submission.request, submission.labels, start_state)
+    return await fits.store(dataset, task, submission.request, submission.labels, solved, start_state)
 
 
 async def _fit_response(record: FitRecord, services: Backing, status: int, sent: dict[str, str]) -> Response:
     if not is_finished(record):
         sent |= RETRY_AFTER
     return json_response(await fit_in_full(record, services.fits), status, sent)
-
-
-def _matches(if_none_match: str | None, tag: str) -> bool:
-    given = [item.strip().removeprefix("W/") for item in (if_none_match or "").split(",")]
-    return tag in given or "*" in given
 
 
 def _labels(extra: dict[str, Any]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What a descent wrote down, in part or whole, in the format the client likes best."""
 
+import asyncio
 from typing import Annotated
 from uuid import UUID
 
@@ -13,8 +14,10 @@ from service.api.negotiation import choose
 from service.api.reading import contract_router
 from service.api.routes.documented import problems
 from service.api.routes.tabular import TABLE, Accept, TableQuery, fields_of, table_response
+from service.api.schemas.bodies import LARGEST_INT64
 from service.api.schemas.trajectory import Trajectory
 from service.api.trajectory_columns import FIELDS, Units, nothing, select
+from service.jobs.trajectories import Rows
 
 router = contract_router("fits")
 
@@ -22,6 +25,15 @@ router = contract_router("fits")
 class TrajectoryQuery(TableQuery):
     """Which part of a trajectory to send. A row is known by its step."""
 
+    limit: Annotated[
+        int | None,
+        Field(
+            ge=2,
+            le=LARGEST_INT64,
+            description="Rows; more are thinned evenly. The first and the last are kept, and from 3 on that of least "
+            "loss too.",
+        ),
+    ] = None
     fields: Annotated[str | None, fields_of(FIELDS)] = None
     units: Annotated[Units, Field(description="The user's, or those descent ran in.")] = "original"
 
@@ -42,6 +54,10 @@ async def get_trajectory(
     media_type = choose(accept, formats.OFFERED)
     selection = query.selection(FIELDS)
     record, _ = finished(await services.fits.get(fit_id), fit_id, "recorded steps")
-    trajectory = await services.fits.trajectory(fit_id)
-    table = nothing(selection) if trajectory is None else select(trajectory, selection, query.units)
+    rows = Rows(query.first, query.last, query.limit)
+    trajectory = await services.fits.trajectory(fit_id, rows)
+    if trajectory is None:
+        table = nothing(selection.fields)
+    else:
+        table = await asyncio.to_thread(select, trajectory, selection.fields, query.units)
     return table_response(trajectory_answer(record, query.units), table, FIELDS, media_type)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
+MEANINGS = "x-enum-descriptions"
 LARGEST_INT64 = 2**63 - 1
 MOST_COLUMNS = 5_000
 LONGEST_COLUMN_NAME = 200
@@ -28,6 +30,9 @@ class ResponsePart(BaseModel):
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
+NonNegative = Annotated[float, Field(allow_inf_nan=False, ge=0)]
+#: A part of a whole: nothing of it, all of it, or between.
+Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
 #: A decay such as momentum: 0 keeps nothing, 1 would keep everything for ever.
 Decay = Annotated[float, Field(allow_inf_nan=False, ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=LARGEST_INT64)]
@@ -40,8 +45,14 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=LONGEST_COLUMN_NAME)]
 ColumnNames = Annotated[list[ColumnName], Field(max_length=MOST_COLUMNS, fail_fast=True)]
 
 
-def kind_or(default: str) -> BeforeValidator:
-    """Let an object in a union leave out ``kind`` and be taken for the usual one."""
+def meaning(**of_choices: str) -> FieldInfo:
+    """What each choice of a `Literal` means, in its order, where generators of documentation look for it."""
+    info: FieldInfo = Field(json_schema_extra={MEANINGS: list(of_choices.values())})
+    return info
+
+
+def kind_or(default: str = "") -> BeforeValidator:
+    """Let an object in a union leave out ``kind`` and be taken for the usual one, or be told what kinds there are."""
 
     def fill(value: Any) -> Any:
         return {"kind": default, **value} if isinstance(value, dict) else value

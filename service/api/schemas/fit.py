@@ -9,6 +9,7 @@ from pydantic import Field
 from service.api.schemas.bodies import ResponsePart
 from service.api.schemas.inference import Collinearity, CovarianceMatrix, Inference, OtherAnswer, TargetSummary
 from service.api.schemas.request import FitRequest
+from service.api.schemas.solver import Engine
 from service.api.schemas.trajectory import Trajectory
 
 FitStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -30,6 +31,9 @@ class Outcome(ResponsePart):
     message: str
     steps: int
     epochs: int
+    iterations: int = Field(
+        description="The optimizer's updates, those of the fits it goes on from included; schedules go by them."
+    )
 
 
 class Coefficient(ResponsePart):
@@ -69,6 +73,21 @@ class NullDirection(ResponsePart):
     terms: dict[str, float] = Field(description="The terms that take part, each with its coefficient.")
 
 
+class Remembered(ResponsePart):
+    """A direction in which a descent is still nearer to its start than to the optimum.
+
+    An eigenvector v of the loss's Hessian in the units descent runs in, or a direction along which the loss is flat.
+    The gap along it is v'(W - W*), its length taken over all targets.
+    """
+
+    name: str = Field(description="In words, the largest part being 1: `x1 - x2`.")
+    terms: dict[str, float] = Field(description="The entries of v, of length 1.")
+    eigenvalue: float = Field(description="Of the Hessian; 0 where the loss is flat.")
+    gap_at_start: float
+    gap_at_end: float
+    left: float = Field(description="The share of the start's gap that is left: 1 where the descent has not moved.")
+
+
 class Reference(ResponsePart):
     """How the reference was found."""
 
@@ -88,11 +107,15 @@ class FitResult(ResponsePart):
     """The answer beside its reference."""
 
     outcome: Outcome
-    engine: str = Field(description="What did the work.")
+    engine: Engine = Field(description="What did the work.")
     coefficients: list[Coefficient]
     loss: LossComparison
     summary: list[TargetSummary] = Field(description="Of the reference, one a target.")
     reference: Reference
+    remembered: list[Remembered] = Field(
+        description="What the answer still owes to its start: at least half of these gaps is left, and each is large "
+        "enough to be seen in a coefficient. Largest first, at most 20; empty beyond 200 terms."
+    )
     inference: Inference
     covariance: list[CovarianceMatrix] | None = Field(description="One a target; null unless asked for.")
     collinearity: Collinearity | None = Field(description="Null unless asked for.")
@@ -114,6 +137,7 @@ class FitLinks(ResponsePart):
     trajectory: str
     observations: str
     predictions: str
+    script: str = Field(description="A program that prints the same coefficients without the service.")
 
 
 class Fit(ResponsePart):

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, JsonValue, Tag
 from typing_extensions import TypeAliasType
 
-from service.api.schemas.bodies import ColumnName, ColumnNames, Count, RequestPart, tag
+from service.api.schemas.bodies import ColumnName, ColumnNames, Count, RequestPart, meaning, tag
 from service.api.schemas.data import Data
 from service.api.schemas.solver import Descent, Solver
+from service.fitting.check import MOST_RECORDED_NUMBERS
 from service.fitting.model import HIGHEST_DEGREE
 
 _NAMED, _STEPS = tag("named"), tag("steps")
@@ -113,11 +114,32 @@ Others = Annotated[
 ]
 
 
+ScalingName = Annotated[
+    Literal["none", "standard", "minmax", "maxabs", "robust"],
+    meaning(
+        none="As they are.",
+        standard="Less the mean, over the standard deviation (`StandardScaler`).",
+        minmax="Less the least value, over the range (`MinMaxScaler`).",
+        maxabs="Over the largest size (`MaxAbsScaler`); without a centre, so for models without an intercept too.",
+        robust="Less the median, over the distance of the quartiles (`RobustScaler`).",
+    ),
+]
+
+
 class ScalingOptions(RequestPart):
     """Units descent runs in, with scikit-learn's definitions; answers come in the user's units."""
 
-    features: Literal["none", "standard", "minmax"] = "none"
-    targets: Literal["none", "standard", "minmax"] = "none"
+    features: Annotated[ScalingName, Field(description="Of each feature, and each power of one, by itself.")] = "none"
+    targets: Annotated[ScalingName, Field(description="Of each target by itself.")] = "none"
+
+
+LossName = Annotated[
+    Literal["mse", "sum_squares"],
+    meaning(
+        mse="Mean over rows of the mean over targets of the squared residual, as Keras's `mean_squared_error`.",
+        sum_squares="Sum over rows and targets of the squared residual.",
+    ),
+]
 
 
 class EverySteps(RequestPart):
@@ -140,7 +162,15 @@ class RecordOptions(RequestPart):
 
     every: Annotated[Every, Field(description="Each step, each epoch's last step, or every so many steps.")] = "epoch"
     coefficients: Annotated[bool, Field(description="Whether the coefficients are written down too.")] = True
-    limit: Annotated[int, Field(ge=2, le=1_000_000, description="Past so many rows they are thinned evenly.")] = 10_000
+    limit: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=MOST_RECORDED_NUMBERS,
+            description="Past so many rows they are thinned evenly. The first and the last are kept, and from 3 on "
+            "that of least loss too.",
+        ),
+    ] = 10_000
 
 
 class FitRequest(RequestPart):
@@ -152,7 +182,7 @@ class FitRequest(RequestPart):
     model: Annotated[ModelOptions, Field(default_factory=ModelOptions)]
     scaling: Annotated[ScalingOptions, Field(default_factory=ScalingOptions)]
     loss: Annotated[
-        Literal["mse", "sum_squares"],
+        LossName,
         Field(description="The mean over rows and targets, as Keras has it, or the sum: the learning rate's scale."),
     ] = "mse"
     solver: Annotated[Solver, Field(default_factory=Descent)]

@@ -1,13 +1,13 @@
 """How to minimise. Defaults are Keras's where Keras has one."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import ConfigDict, Discriminator, Field, Tag
 from typing_extensions import TypeAliasType
 
 from service.api.schemas.bodies import (
     Count,
-    Decay,
     Finite,
     Natural,
     Numbers,
@@ -16,33 +16,12 @@ from service.api.schemas.bodies import (
     Row,
     kind_or,
     list_depth,
+    meaning,
     tag,
 )
+from service.api.schemas.optimizer import Optimizer, Sgd
 
 _FLAT, _ROWS, _ONE, _MANY = tag("flat"), tag("rows"), tag("one"), tag("many")
-
-
-class Sgd(RequestPart):
-    """Gradient descent, plain, with momentum, or with Nesterov's variant of it (Keras `SGD`)."""
-
-    kind: Literal["sgd"] = "sgd"
-    learning_rate: Positive = 0.01
-    momentum: Decay = 0.0
-    nesterov: bool = False
-
-
-class Rmsprop(RequestPart):
-    """The gradient over a running root mean square of itself (Keras `RMSprop`)."""
-
-    kind: Literal["rmsprop"] = "rmsprop"
-    learning_rate: Positive = 0.001
-    rho: Decay = 0.9
-    momentum: Decay = 0.0
-    epsilon: Positive = 1e-7
-    centered: bool = False
-
-
-Optimizer = TypeAliasType("Optimizer", Annotated[Sgd | Rmsprop, Field(discriminator="kind"), kind_or("sgd")])
 
 
 class ZerosStart(RequestPart):
@@ -82,7 +61,8 @@ class ValuesStart(RequestPart):
     ] = None
     units: Annotated[
         Literal["original", "scaled"],
-        Field(description="The user's units, or those descent runs in after scaling."),
+        meaning(original="The user's units.", scaled="Those descent runs in after scaling."),
+        Field(description="What the numbers are in."),
     ] = "original"
 
 
@@ -96,13 +76,32 @@ class NormalStart(RequestPart):
     """Normal with mean 0, from the solver's seed; the intercept is 0."""
 
     kind: Literal["normal"] = "normal"
-    stddev: Positive = 0.05
+    stddev: Annotated[Positive, Field(description="Of each coefficient.")] = 0.05
+
+
+class FitStart(RequestPart):
+    """Where another fit ended, to go on as if it had never stopped: 50 epochs and 50 more are 100, to the last bit.
+
+    Its coefficients are always taken over. The place in the batch plan goes on with the same data, model and scaling,
+    batch_size, drop_last, shuffle and seed. What the optimizer remembers of its steps, and their number, by which
+    schedules go, goes on in the same units with the same kind of optimizer, where momentum, centered, amsgrad and
+    use_ema are on or off as they were; its learning rate and other options may be new. In the same units are fits with
+    the same scaling of the same data, and all fits without scaling, whose new data keep what the optimizer remembers.
+    What does not go on begins anew. An exact fit, and one that diverged, can be started from too. Steps are counted
+    from 0 again; `outcome.iterations` says the number of updates in all.
+    """
+
+    kind: Literal["fit"] = "fit"
+    # As text it is strict enough.
+    fit: Annotated[
+        UUID, Field(strict=False, description="The id of a fit that has succeeded, with the same terms and targets.")
+    ]
 
 
 Start = TypeAliasType(
     "Start",
     Annotated[
-        ZerosStart | ValuesStart | GlorotUniformStart | NormalStart,
+        ZerosStart | ValuesStart | GlorotUniformStart | NormalStart | FitStart,
         Field(discriminator="kind"),
         kind_or("zeros"),
     ],
@@ -134,7 +133,7 @@ class L2Penalty(RequestPart):
     model_config = ConfigDict(json_schema_extra={"examples": [{"kind": "l2", "strength": 0.01}]})
 
     kind: Literal["l2"] = "l2"
-    strength: Positive
+    strength: Annotated[Positive, Field(description="What the sum of squared coefficients is multiplied by.")]
 
 
 Penalty = TypeAliasType("Penalty", Annotated[L2Penalty, Field(discriminator="kind"), kind_or("l2")])
@@ -152,12 +151,38 @@ class Exact(RequestPart):
     penalty: PenaltyOption = None
 
 
+Backend = Annotated[
+    Literal["numpy", "tensorflow"],
+    meaning(
+        numpy="Compiled by Numba: by the data's sums where the batches are fixed, by the rows where they are not.",
+        tensorflow="Compiled by XLA, with automatic differentiation; on a GPU where there is one.",
+    ),
+]
+Precision = Annotated[
+    Literal["float32", "float64"],
+    meaning(
+        float32="About 7 digits: Keras's own, unless it is told otherwise.",
+        float64="About 16 digits.",
+    ),
+]
+Engine = Annotated[
+    Literal["numpy_rows", "numpy_statistics", "numpy_closed_form", "tensorflow_xla", "least_squares"],
+    meaning(
+        numpy_rows="Backend numpy, a batch's rows visited at each step.",
+        numpy_statistics="Backend numpy, each batch of a fixed plan summed up once and then left alone.",
+        numpy_closed_form="Backend numpy, steps of plain sgd taken many at once by powers of the map of an epoch.",
+        tensorflow_xla="Backend tensorflow, many steps in one compiled loop.",
+        least_squares="The exact solver.",
+    ),
+]
+
+
 class Descent(RequestPart):
     """Gradient descent, with every step on record."""
 
     kind: Literal["descent"] = "descent"
-    backend: Literal["numpy", "tensorflow"] = "numpy"
-    dtype: Literal["float32", "float64"] = "float64"
+    backend: Annotated[Backend, Field(description="What computes the steps.")] = "numpy"
+    dtype: Annotated[Precision, Field(description="What data and parameters are held in.")] = "float64"
     optimizer: Annotated[Optimizer, Field(default_factory=Sgd, description="Plain SGD if left out.")]
     epochs: Annotated[
         Count,
@@ -180,7 +205,7 @@ class Descent(RequestPart):
         Field(description="Of the shuffles and random starts. JavaScript keeps integers only up to 2^53 - 1."),
     ] = 0
     start: Annotated[Start, Field(default_factory=ZerosStart, description="Zeros if left out.")]
-    stop: Annotated[Stop, Field(default_factory=Stop)]
+    stop: Annotated[Stop, Field(default_factory=Stop, description="Never before the last step if left out.")]
     penalty: PenaltyOption = None
 
 
