@@ -38,7 +38,7 @@ def test_an_example_prints_what_it_says(address: str, command: str, output: str)
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
 
 
 def test_make_has_every_target_that_is_named() -> None:

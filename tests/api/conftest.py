@@ -17,12 +17,13 @@ from service.fitting.others.answer import OtherAnswer, OtherCoefficient
 from service.fitting.outcome import Outcome
 from service.fitting.solution import Coefficient, LossReport, NullDirection, ReferenceReport, Report
 from service.fitting.task import Progress
-from service.fitting.trajectory import Losses, Trajectory
+from service.fitting.trajectory import Trajectory
 from service.jobs.attempts import Attempt, Attempts
-from service.jobs.messages import PackedTrajectory, Solved
-from service.jobs.records import FitError
+from service.jobs.messages import Part, Solved
+from service.jobs.records import FitError, TrajectoryExtent
 from service.settings import Settings
 from tests.api.contract import watch
+from tests.fitting.trajectories import TERMS, trajectory
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -120,10 +121,16 @@ def fail(services: Services, run: Run[Any]) -> Callable[[str], None]:
 
 async def _finish(services: Services, fit_id: UUID, steps: int | None) -> None:
     attempts, attempt = await _begin(services, fit_id)
-    trajectory = None if steps is None else _trajectory(steps)
-    packed = None if trajectory is None else PackedTrajectory(trajectory.recorded, steps or 0, trajectory.to_bytes())
+    extent, part = None, None
+    if steps is not None:
+        extent, part = TrajectoryExtent(steps + 1, steps), _part(trajectory(steps))
     progress = Progress(steps or 0, steps or 0, steps or 0, 0.5)
-    assert await attempts.succeed(attempt, Solved(_report(steps), packed, progress))
+    assert await attempts.succeed(attempt, Solved(_report(steps), extent, part, progress))
+
+
+def _part(whole: Trajectory) -> Part:
+    body = whole.records.view(np.uint8)
+    return Part(0, whole.account.to_bytes(), whole.recorded, 0, whole.total_steps, body)
 
 
 async def _begin(services: Services, fit_id: UUID) -> tuple[Attempts, Attempt]:
@@ -141,7 +148,7 @@ def _report(steps: int | None) -> Report:
     return Report(
         outcome=kind,
         engine="numpy_rows",
-        coefficients=tuple(_coefficient(term) for term in ("(intercept)", 'x "quoted", even')),
+        coefficients=tuple(_coefficient(term) for term in TERMS),
         loss=LossReport(None if steps is None else 2.0, 0.5, 0.25, 0.25),
         reference=ReferenceReport(
             objective="ridge",
@@ -165,28 +172,3 @@ def _report(steps: int | None) -> Report:
 
 def _coefficient(term: str) -> Coefficient:
     return Coefficient("y", term, 1.5, 1.25, 0.25, 0.7, True, 1.5, 1.75, np.nan, np.nan, np.nan, -np.inf, np.inf)
-
-
-def _trajectory(steps: int) -> Trajectory:
-    step = np.arange(steps + 1)
-    first = np.where(step == 0, 0, 1)
-    return Trajectory(
-        terms=("(intercept)", 'x "quoted", even'),
-        targets=("y",),
-        total_steps=steps,
-        step=step,
-        epoch=step,
-        batch=first,
-        rows=first * 2,
-        learning_rate=np.where(step == 0, np.nan, 0.01),
-        gradient_norm=1.0 / (step + 1),
-        original=_losses(step, 1.0),
-        scaled=_losses(step, 100.0),
-    )
-
-
-def _losses(step: Any, factor: float) -> Losses:
-    unknown_at_start = np.where(step == 0, np.nan, factor * step)
-    known = factor * step.astype(float)
-    coefficients = np.stack([known, -known], axis=1)[:, :, None]
-    return Losses(unknown_at_start, unknown_at_start, unknown_at_start, known, known, coefficients)

@@ -17,7 +17,14 @@ DESCENT: dict[str, Any] = {
     "solver": {
         "kind": "descent",
         "backend": "numpy",
-        "optimizer": {"kind": "rmsprop", "learning_rate": 0.01, "rho": 0.9},
+        "optimizer": {
+            "kind": "rmsprop",
+            "learning_rate": {"kind": "piecewise_constant_decay", "boundaries": [3, 7], "values": [0.1, 0.05, 0.01]},
+            "rho": 0.9,
+            "clipnorm": 1.0,
+            "use_ema": True,
+            "ema_overwrite_frequency": 2,
+        },
         "epochs": 10,
         "max_steps": 5,
         "batch_size": 2,
@@ -51,7 +58,24 @@ _leaves = (
     | some.floats()
     | some.text(max_size=5)
     | some.sampled_from(
-        ["x", "y", "w", "g", "sgd", "l2", "r", "hc3", "exact", "kind", 10**400, 2**63, 1e308, "\0", "(intercept)"]
+        [
+            "x",
+            "y",
+            "w",
+            "g",
+            "sgd",
+            "adam",
+            "l2",
+            "r",
+            "hc3",
+            "exact",
+            "kind",
+            10**400,
+            2**63,
+            1e308,
+            "\0",
+            "(intercept)",
+        ]
     )
 )
 _values = some.recursive(

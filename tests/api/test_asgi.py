@@ -21,7 +21,7 @@ import psycopg
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BODY = {"data": {"x": [1, 2, 3], "y": [1, 2, 4]}}
+BODY = {"data": {"x": [1, 2, 3], "y": [1, 2, 4]}, "solver": {"optimizer": {"kind": "adam"}}}
 SMALL = BODY | {"solver": {"kind": "exact"}, "inference": {"standard_errors": "hc3", "collinearity": True}}
 PATIENCE = 30.0
 

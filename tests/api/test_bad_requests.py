@@ -24,6 +24,23 @@ def _optimizer(**options: Any) -> dict[str, Any]:
     return _descent(optimizer=options)
 
 
+def _rate(**options: Any) -> dict[str, Any]:
+    return _optimizer(learning_rate=options)
+
+
+def _exponential(**options: Any) -> dict[str, Any]:
+    usual = {"kind": "exponential_decay", "initial_learning_rate": 0.1, "decay_steps": 5, "decay_rate": 0.9}
+    return _rate(**usual | options)
+
+
+def _cosine(**options: Any) -> dict[str, Any]:
+    return _rate(**{"kind": "cosine_decay", "initial_learning_rate": 0.1, "decay_steps": 5} | options)
+
+
+def _piecewise(boundaries: Any, values: Any) -> dict[str, Any]:
+    return _rate(kind="piecewise_constant_decay", boundaries=boundaries, values=values)
+
+
 def _start(**options: Any) -> dict[str, Any]:
     return _descent(start=options)
 
@@ -177,16 +194,63 @@ INVALID: list[tuple[Any, str, str]] = [
     (_with(others={"r": True}), "/others", "a list"),
     (_with(others=None), "/others", "a list"),
     (_with(loss="huber"), "/loss", "'mse' or 'sum_squares'"),
-    (_with(scaling={"features": "robust"}), "/scaling/features", "'none', 'standard' or 'minmax'"),
+    (_with(scaling={"features": "unit"}), "/scaling/features", "'none', 'standard', 'minmax', 'maxabs' or 'robust'"),
+    (_with(scaling={"targets": None}), "/scaling/targets", "'maxabs' or 'robust'"),
     # Bounds.
     (_optimizer(learning_rate="0.1"), "/solver/optimizer/learning_rate", "finite number"),
     (_optimizer(learning_rate=True), "/solver/optimizer/learning_rate", "finite number"),
     (_optimizer(learning_rate=float("inf")), "/solver/optimizer/learning_rate", "finite number"),
-    (_optimizer(momentum=1), "/solver/optimizer/momentum", "less than 1"),
+    (_optimizer(momentum=1.5), "/solver/optimizer/momentum", "at most 1"),
     (_optimizer(momentum=-0.1), "/solver/optimizer/momentum", "at least 0"),
     (_optimizer(nesterov=1), "/solver/optimizer/nesterov", "true or false"),
     (_optimizer(kind="rmsprop", rho=1.0), "/solver/optimizer/rho", "less than 1"),
     (_optimizer(kind="rmsprop", epsilon=0), "/solver/optimizer/epsilon", "more than 0"),
+    # Optimizers, as Keras refuses them and a little more.
+    (_optimizer(learning_rate=None), "/solver/optimizer/learning_rate", '{"kind": "exponential_decay"'),
+    (_optimizer(learning_rate=[0.1]), "/solver/optimizer/learning_rate", "or another schedule"),
+    (_optimizer(learning_rate=float("nan")), "/solver/optimizer/learning_rate", "finite number"),
+    (_optimizer(kind="adam", rho=0.9), "/solver/optimizer/rho", "kind, learning_rate, beta_1, beta_2, epsilon"),
+    (_optimizer(kind="adam", beta_1=1), "/solver/optimizer/beta_1", "less than 1"),
+    (_optimizer(kind="adam", amsgrad=1), "/solver/optimizer/amsgrad", "true or false"),
+    (_optimizer(kind="adamw", weight_decay=None), "/solver/optimizer/weight_decay", "finite number"),
+    (_optimizer(weight_decay=-0.1), "/solver/optimizer/weight_decay", "at least 0"),
+    (_optimizer(kind="lion", beta_1=0), "/solver/optimizer/beta_1", "more than 0"),
+    (_optimizer(kind="ftrl", learning_rate_power=0.5), "/solver/optimizer/learning_rate_power", "at most 0"),
+    (_optimizer(kind="ftrl", beta=float("inf")), "/solver/optimizer/beta", "finite number"),
+    (
+        _optimizer(kind="adagrad", initial_accumulator_value=-1),
+        "/solver/optimizer/initial_accumulator_value",
+        "at least",
+    ),
+    (_optimizer(clipnorm=0), "/solver/optimizer/clipnorm", "more than 0"),
+    (_optimizer(clipnorm=1, clipvalue=2), "/solver/optimizer/clipvalue", "at most one of clipnorm, clipvalue"),
+    (
+        _optimizer(kind="nadam", clipvalue=1, global_clipnorm=2),
+        "/solver/optimizer/global_clipnorm",
+        "null for the others",
+    ),
+    (_optimizer(use_ema="yes"), "/solver/optimizer/use_ema", "true or false"),
+    (_optimizer(ema_momentum=1.1), "/solver/optimizer/ema_momentum", "at most 1"),
+    (_optimizer(ema_overwrite_frequency=0), "/solver/optimizer/ema_overwrite_frequency", "at least 1"),
+    (_optimizer(ema_overwrite_frequency=1.5), "/solver/optimizer/ema_overwrite_frequency", "an integer"),
+    # Schedules.
+    (_rate(), "/solver/optimizer/learning_rate/kind", "'exponential_decay', 'cosine_decay'"),
+    (_rate(kind="linear"), "/solver/optimizer/learning_rate/kind", "'piecewise_constant_decay'"),
+    (_rate(kind="cosine_decay", decay_steps=3), "/solver/optimizer/learning_rate/initial_learning_rate", "no default"),
+    (_exponential(decay_steps=0), "/solver/optimizer/learning_rate/decay_steps", "at least 1"),
+    (_exponential(decay_rate=0), "/solver/optimizer/learning_rate/decay_rate", "more than 0"),
+    (_exponential(initial_learning_rate="1"), "/solver/optimizer/learning_rate/initial_learning_rate", "finite number"),
+    (_exponential(alpha=1), "/solver/optimizer/learning_rate/alpha", "kind, initial_learning_rate, decay_steps"),
+    (_cosine(alpha=-1), "/solver/optimizer/learning_rate/alpha", "at least 0"),
+    (_cosine(warmup_steps=5), "/solver/optimizer/learning_rate/warmup_target", "warmup_steps of 0"),
+    (_cosine(warmup_target=0.5), "/solver/optimizer/learning_rate/warmup_steps", "at least 1"),
+    (_piecewise([], [1]), "/solver/optimizer/learning_rate/boundaries", "at least 1"),
+    (_piecewise([5], [0.1]), "/solver/optimizer/learning_rate/values", "at least 2"),
+    (_piecewise([5], [0.1, 0.2, 0.3]), "/solver/optimizer/learning_rate/values", "2 numbers"),
+    (_piecewise([5, 5], [0.1, 0.2, 0.3]), "/solver/optimizer/learning_rate/boundaries/1", "more than 5"),
+    (_piecewise([5, 1.5], [0.1, 0.2, 0.3]), "/solver/optimizer/learning_rate/boundaries/1", "an integer"),
+    (_piecewise([5], [0.1, 0]), "/solver/optimizer/learning_rate/values/1", "more than 0"),
+    (_piecewise([*range(1001)], [0.1] * 1002), "/solver/optimizer/learning_rate/boundaries", "at most 1000"),
     (_descent(max_steps=0), "/solver/max_steps", "at least 1"),
     (_descent(seed=-1), "/solver/seed", "at least 0"),
     (_descent(seed=2**63), "/solver/seed", "at most 9223372036854775807"),
@@ -197,7 +261,7 @@ INVALID: list[tuple[Any, str, str]] = [
     (_descent(stop={"max_seconds": 0}), "/solver/stop/max_seconds", "more than 0"),
     (_descent(shuffle="yes"), "/solver/shuffle", "true or false"),
     (_with(record={"limit": 1}), "/record/limit", "at least 2"),
-    (_with(record={"limit": 1_000_001}), "/record/limit", "at most 1000000"),
+    (_with(record={"limit": 2**25 + 1}), "/record/limit", "at most 33554432"),
     (_with(record={"every": "batch"}), "/record/every", "'step' or 'epoch'"),
     (_with(record={"every": 5}), "/record/every", "'step' or 'epoch'"),
     (_with(record={"every": {"steps": 0}}), "/record/every/steps", "at least 1"),
@@ -216,12 +280,17 @@ INVALID: list[tuple[Any, str, str]] = [
     (_start(kind="values", coefficients=["a"], intercept=1), "/solver/start/coefficients/0", "finite number"),
     (_start(kind="values", coefficients=[1], intercept="a"), "/solver/start/intercept", "finite number"),
     (_start(kind="normal", stddev=0), "/solver/start/stddev", "more than 0"),
-    (_start(kind="fit", fit="x"), "/solver/start/kind", "'zeros', 'values'"),
+    (_start(kind="last"), "/solver/start/kind", "'zeros', 'values'"),
+    (_start(kind="fit"), "/solver/start/fit", "no default"),
+    (_start(kind="fit", fit="x"), "/solver/start/fit", "a UUID"),
+    (_start(kind="fit", fit=3), "/solver/start/fit", "a UUID"),
+    (_start(kind="fit", fit="00000000-0000-4000-8000-000000000000"), "/solver/start/fit", "a fit that has succeeded"),
     (
         _with(model={"intercept": False}, scaling={"features": "standard"}),
         "/scaling/features",
         '"intercept": true',
     ),
+    (_with(model={"intercept": False}, scaling={"targets": "robust"}), "/scaling/targets", "'none' or 'maxabs'"),
 ]
 
 
@@ -367,6 +436,9 @@ BAD_QUERIES = [
     ("/v1/fits?" + "&".join(f"label.a{i}=b" for i in range(33)), "label."),
     ("/v1/fits?label.a=b&label.a=c", "label.a"),
     ("/v1/cases?x=1", "x"),
+    ("/v1/solvers?kind=adam", "kind"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/script?target=torch", "target"),
+    ("/v1/fits/00000000-0000-4000-8000-000000000000/script?language=r", "language"),
     ("/health/live?x=1", "x"),
     ("/v1/fits/00000000-0000-4000-8000-000000000000?wait=-1", "wait"),
     ("/v1/fits/00000000-0000-4000-8000-000000000000?wait=nan", "wait"),

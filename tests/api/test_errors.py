@@ -20,10 +20,11 @@ SERVICE = Path(errors.__file__).parent.parent
 #: Exceptions of the rooms below the API that no request meets, and who deals with them.
 ELSEWHERE = {
     "FittingError": "the tree's root, never raised",
-    "FitCancelled": "the worker's child",
     "Refusal": "the tree's root, never raised",
     "AttemptLost": "the worker",
+    "PartGone": "whoever reads a trajectory",
     "TooMuchWork": "solving at once",
+    "_Gone": "reading a trajectory",
     "FitProcessError": "the worker",
     "ChildCrashed": "the worker",
     "FitBroke": "the worker",
@@ -134,7 +135,7 @@ def test_an_accepted_fit_is_told_so_even_if_the_database_goes_away(
         raise psycopg.OperationalError("gone")
 
     monkeypatch.setattr(services.notices, "wait", gone)
-    body = {"data": {"x": [1, 2], "y": [1, 2]}}
+    body = {"data": {"x": [1, 2], "y": [1, 2]}, "solver": {"optimizer": {"kind": "adam"}}}
     answer = api.post("/v1/fits", json=body, headers={"prefer": "wait=2"})
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
 

@@ -23,6 +23,7 @@ PARQUET, ARROW = "application/vnd.apache.parquet", "application/vnd.apache.arrow
 GENERATOR = np.random.default_rng(3)
 X, NOISE = GENERATOR.normal(size=(30, 2)), GENERATOR.normal(size=(30, 2))
 Y = 1.0 + X @ [[1.0, -1.0], [2.0, 0.5]] + NOISE
+LATER = {"prefer": "respond-async"}
 BODY: dict[str, Any] = {"data": {"x": X.tolist(), "y": Y.tolist()}, "solver": {"kind": "exact"}}
 
 
@@ -88,7 +89,7 @@ def test_every_row_as_the_textbook_has_it(api: httpx.Client, path: str, query: s
 
 
 def test_a_descent_has_the_rows_of_its_reference(api: httpx.Client, path: str, finish: Callable[..., None]) -> None:
-    fit = api.post("/v1/fits", json={**BODY, "solver": {"kind": "descent"}}).json()
+    fit = api.post("/v1/fits", json={**BODY, "solver": {"kind": "descent"}}, headers=LATER).json()
     early = api.get(fit["links"]["observations"])
     assert (early.status_code, early.json()["code"], early.headers["retry-after"]) == (409, "not-finished", "1")
     finish(fit["id"], 2)
@@ -185,7 +186,7 @@ def test_a_fit_deleted_in_the_meantime_is_not_found(
 
 
 def test_a_fit_that_failed_has_no_observations(api: httpx.Client, fail: Callable[[str], None]) -> None:
-    fit = api.post("/v1/fits", json={**BODY, "solver": {"kind": "descent"}}).json()
+    fit = api.post("/v1/fits", json={**BODY, "solver": {"kind": "descent"}}, headers=LATER).json()
     fail(fit["id"])
     assert api.get(fit["links"]["observations"]).status_code == 404
 

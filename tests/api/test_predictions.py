@@ -14,6 +14,7 @@ X, NOISE = GENERATOR.uniform(-1, 1, size=(20, 2)), GENERATOR.normal(size=(20, 2)
 Y = 1.0 + X @ [[1.0, -1.0], [2.0, 0.5]] + NOISE
 COLUMNS = {"a": X[:, 0].tolist(), "b": X[:, 1].tolist(), "y1": Y[:, 0].tolist(), "y2": Y[:, 1].tolist()}
 BODY: dict[str, Any] = {"data": {"columns": COLUMNS}, "solver": {"kind": "exact"}}
+LATER = {"prefer": "respond-async"}
 NEW = np.array([[0.25, -0.5], [0.0, 0.0], [1.5, -3.0]])
 #: The 0.975 and 0.95 quantiles of Student's t with 17 degrees of freedom: scipy.stats.t.ppf, SciPy 1.17.1.
 T_975, T_95 = 2.1098155778333156, 1.7396067260750725
@@ -86,7 +87,7 @@ def test_the_fits_own_level_is_kept(api: httpx.Client) -> None:
 
 def test_a_descent_predicts_by_its_own_coefficients(api: httpx.Client, finish: Callable[..., None]) -> None:
     body = {"data": {"columns": {'x "quoted", even': [1, 2, 3, 4], "y": [1, 2, 4, 4]}}}
-    fit = api.post("/v1/fits", json=body).json()
+    fit = api.post("/v1/fits", json=body, headers=LATER).json()
     early = api.post(fit["links"]["predictions"], json={"data": {"x": [5]}})
     assert (early.status_code, early.json()["code"], early.headers["retry-after"]) == (409, "not-finished", "1")
     finish(fit["id"], 2)
@@ -214,6 +215,6 @@ def test_more_rows_than_are_answered_for_so_many_targets_are_refused(api: httpx.
 def test_a_fit_that_is_not_there_predicts_nothing(api: httpx.Client, fail: Callable[[str], None]) -> None:
     new = {"data": {"x": [1]}}
     assert api.post(f"/v1/fits/{uuid4()}/predictions", json=new).status_code == 404
-    fit = api.post("/v1/fits", json={"data": {"x": [1, 2], "y": [1, 2]}}).json()
+    fit = api.post("/v1/fits", json={"data": {"x": [1, 2], "y": [1, 2]}}, headers=LATER).json()
     fail(fit["id"])
     assert api.post(fit["links"]["predictions"], json=new).status_code == 404

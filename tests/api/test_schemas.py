@@ -4,21 +4,22 @@ import asyncio
 import dataclasses
 import json
 import time
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from service.api.json_text import parse
 from service.api.mapping import dataset_of
-from service.api.schemas import fit, inference
+from service.api.optimizer_mapping import optimizer_of
+from service.api.schemas import fit, inference, optimizer
 from service.api.schemas import solver as asked
 from service.api.schemas.bodies import LONGEST_COLUMN_NAME
 from service.api.schemas.request import FitRequest, InferenceOptions, ModelOptions, RecordOptions, ScalingOptions
 from service.fitting import penalty, solution
 from service.fitting import solver as domain
 from service.fitting.data import LONGEST_NAME, Dataset
-from service.fitting.descent import optimizers, start
+from service.fitting.descent import optimizers, schedules, start
 from service.fitting.inference import tables
 from service.fitting.inference.options import Inference
 from service.fitting.model import Model
@@ -26,8 +27,8 @@ from service.fitting.others import answer
 from service.fitting.outcome import Outcome
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
-from service.fitting.task import Progress
-from service.jobs.records import FitError
+from service.fitting.task import FitTask, Progress
+from service.jobs.records import TASK, FitError
 
 EXAMPLE = """
 {
@@ -37,7 +38,11 @@ EXAMPLE = """
   "loss": "mse",
   "solver": {
     "kind": "descent", "backend": "numpy", "dtype": "float64",
-    "optimizer": {"kind": "sgd", "learning_rate": 0.01, "momentum": 0.0, "nesterov": false},
+    "optimizer": {
+      "kind": "sgd", "learning_rate": 0.01, "momentum": 0.0, "nesterov": false, "weight_decay": null,
+      "clipnorm": null, "clipvalue": null, "global_clipnorm": null,
+      "use_ema": false, "ema_momentum": 0.99, "ema_overwrite_frequency": null
+    },
     "epochs": 100, "max_steps": null, "batch_size": null, "shuffle": false, "drop_last": false, "seed": 0,
     "start": {"kind": "zeros"},
     "stop": {"gradient_tolerance": null, "loss_tolerance": null, "gap_tolerance": null, "max_seconds": null},
@@ -63,8 +68,9 @@ def test_the_contracts_example_is_accepted_and_shows_the_defaults() -> None:
 
 
 PAIRS: list[tuple[type, type]] = [
-    (asked.Sgd, optimizers.Sgd),
-    (asked.Rmsprop, optimizers.Rmsprop),
+    *((getattr(optimizer, value.__name__), value) for value in get_args(optimizers.Optimizer)),
+    *((getattr(optimizer, value.__name__), value) for value in get_args(schedules.Schedule)),
+    (optimizer.OptimizerOptions, optimizers.Usual),
     (asked.Stop, domain.Stop),
     (asked.Exact, domain.Exact),
     (asked.Descent, domain.Descent),
@@ -85,6 +91,42 @@ def test_the_contract_and_the_domain_use_the_same_words_and_defaults(schema: Any
     for name, default in fields.items():
         if default is not dataclasses.MISSING:
             assert schema.model_fields[name].default == default
+
+
+def test_an_optimizers_own_options_come_before_the_usual_ones() -> None:
+    usual = list(optimizer.OptimizerOptions.model_fields)
+    assert list(optimizer.Sgd.model_fields) == ["kind", "learning_rate", "momentum", "nesterov", *usual]
+    rest = [name for name in usual if name != "weight_decay"]
+    own = ["kind", "learning_rate", "weight_decay", "beta_1", "beta_2", "epsilon", "amsgrad"]
+    assert list(optimizer.Adamw.model_fields) == own + rest
+
+
+SCHEDULES: list[dict[str, Any]] = [
+    {"kind": "exponential_decay", "initial_learning_rate": 0.1, "decay_steps": 10, "decay_rate": 0.9},
+    {"kind": "cosine_decay", "initial_learning_rate": 0.1, "decay_steps": 10, "warmup_target": 0.2, "warmup_steps": 3},
+    {"kind": "piecewise_constant_decay", "boundaries": [3, 9], "values": [0.1, 0.05, 0.01]},
+]
+
+
+@pytest.mark.parametrize("rate", [0.1, *SCHEDULES])
+@pytest.mark.parametrize("kind", [value.kind for value in get_args(optimizers.Optimizer)])
+def test_optimizers_are_the_domains_and_can_be_sent_again(kind: str, rate: Any) -> None:
+    body = {"data": {"case": "collinear"}, "solver": {"optimizer": {"kind": kind, "learning_rate": rate}}}
+    request = FitRequest.model_validate(body)
+    assert FitRequest.model_validate(request.to_json()) == request
+    assert isinstance(request.solver, asked.Descent)
+    found = optimizer_of(request.solver.optimizer)
+    assert found.kind == kind
+    expected = {name: tuple(value) if isinstance(value, list) else value for name, value in _shown(rate).items()}
+    assert _shown(found.learning_rate).items() >= expected.items()
+    task = FitTask(Model((), ("y",)), domain.Descent(optimizer=found))
+    assert TASK.decode(TASK.encode(task)) == task
+
+
+def _shown(rate: Any) -> dict[str, Any]:
+    if dataclasses.is_dataclass(rate) and not isinstance(rate, type):
+        return dataclasses.asdict(rate)
+    return rate if isinstance(rate, dict) else {"rate": rate}
 
 
 ANSWERED: list[tuple[type, type]] = [

@@ -1,16 +1,11 @@
 """The five questions through HTTP, on a whole service: every number that was published, or computed from the recipe."""
 
-import json
-import urllib.request
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import pytest
 
 from service.datasets.cases import CaseRequest, Expectation, case, case_names
 from service.demo import BACKENDS, answer_of, backends, show
-from service.launch import launched
+from tests.cases.asking import fitted
 
 REQUESTS = [
     pytest.param(request, backend, id=f"{name}: {request.title}: {backend}")
@@ -18,21 +13,6 @@ REQUESTS = [
     for request in getattr(case(name), "requests", ())
     for backend in backends(request)
 ]
-
-
-@pytest.fixture(scope="module")
-def address(database_url: str) -> Iterator[str]:
-    with launched({"PLUMBLINE_DATABASE_URL": database_url}) as service:
-        yield service.address
-
-
-def _fit(address: str, body: dict[str, Any]) -> dict[str, Any]:
-    headers = {"Content-Type": "application/json", "Prefer": "wait=60"}
-    request = urllib.request.Request(f"{address}/v1/fits", json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=90) as answer:
-        fit: dict[str, Any] = json.load(answer)
-    assert fit["status"] == "succeeded"
-    return fit
 
 
 @pytest.mark.parametrize(("request_", "backend"), REQUESTS)
@@ -56,7 +36,7 @@ def test_the_running_rmse_of_an_epoch(address: str, backend: str) -> None:
     found = case("every-iteration")
     assert found is not None
     body = found.requests[0].body
-    fit = _fit(address, body | {"solver": body["solver"] | {"backend": backend}})
+    fit = fitted(address, body | {"solver": body["solver"] | {"backend": backend}})
     columns = fit["result"]["trajectory"]["columns"]
     x, y = found.dataset().values.T
     slope, intercept = (np.array(columns["coefficients"]["y"][term]) for term in ("x", "(intercept)"))
@@ -74,7 +54,8 @@ def test_a_flat_target_never_broadcasts(address: str, backend: str) -> None:
     x, y = stream.random((40, 2)), stream.random(40)
     solver = {"kind": "descent", "backend": backend, "epochs": 20, "batch_size": 8}
     flat, tall = (
-        _fit(address, {"data": {"x": x.tolist(), "y": target.tolist()}, "solver": solver}) for target in (y, y[:, None])
+        fitted(address, {"data": {"x": x.tolist(), "y": target.tolist()}, "solver": solver})
+        for target in (y, y[:, None])
     )
     assert flat["dataset"] == tall["dataset"]
     for part in ("coefficients", "loss"):
@@ -83,7 +64,7 @@ def test_a_flat_target_never_broadcasts(address: str, backend: str) -> None:
 
 
 def test_the_one_sample_identifies_nothing(address: str) -> None:
-    fit = _fit(address, {"data": {"case": "single-sample"}, "solver": {"kind": "exact"}})
+    fit = fitted(address, {"data": {"case": "single-sample"}, "solver": {"kind": "exact"}})
     assert fit["result"]["reference"]["rank"] == 1
     assert not any(coefficient["identified"] for coefficient in fit["result"]["coefficients"])
 
@@ -91,7 +72,7 @@ def test_the_one_sample_identifies_nothing(address: str) -> None:
 def test_what_the_sample_spans_is_identified(address: str) -> None:
     """Two rows that differ in x1 alone identify its slope, and nothing else of what x2 and the intercept share."""
     data = {"columns": {"x1": [1.0, 2.0], "x2": [3.0, 3.0], "y": [1.0, 5.0]}}
-    fit = _fit(address, {"data": data, "solver": {"kind": "exact"}})
+    fit = fitted(address, {"data": data, "solver": {"kind": "exact"}})
     identified = {c["term"]: c["identified"] for c in fit["result"]["coefficients"]}
     assert identified == {"(intercept)": False, "x1": True, "x2": False}
     assert fit["result"]["coefficients"][1]["estimate"] == pytest.approx(4.0, rel=1e-14)

@@ -4,7 +4,6 @@ import json
 import math
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,9 @@ import numpy as np
 import pytest
 
 from service.fitting.comparison import matching_digits
-from service.launch import launched
 
 DATA = Path(__file__).parent.parent / "fitting" / "data" / "nist_strd.json"
 NIST: dict[str, Any] = json.loads(DATA.read_text())
-
-
-@pytest.fixture(scope="module")
-def address(database_url: str) -> Iterator[str]:
-    with launched({"PLUMBLINE_DATABASE_URL": database_url}) as service:
-        yield service.address
 
 
 def _fit(address: str, body: dict[str, Any], prefer: str = "wait=60") -> dict[str, Any]:

@@ -71,6 +71,8 @@ def test_every_operation_is_named_and_tagged(document: dict[str, Any]) -> None:
         "get /v1/fits/{fit_id}/trajectory": "get_trajectory",
         "get /v1/fits/{fit_id}/observations": "get_observations",
         "post /v1/fits/{fit_id}/predictions": "predict",
+        "get /v1/fits/{fit_id}/script": "get_script",
+        "get /v1/solvers": "list_solvers",
         "get /v1/cases": "list_cases",
         "get /v1/cases/{name}": "get_case",
         "get /health/live": "live",
@@ -94,14 +96,16 @@ def test_every_error_is_a_problem(document: dict[str, Any]) -> None:
 
 def test_unions_are_named_and_discriminated(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for name in ("Solver", "Optimizer", "Start", "Penalty"):
+    for name in ("Solver", "Optimizer", "Schedule", "Start", "Penalty"):
         assert schemas[name]["discriminator"]["propertyName"] == "kind"
-    for name in ("Data", "Matrix", "Every", "NewData", "NewMatrix"):
+    for name in ("Data", "Matrix", "Every", "LearningRate", "NewData", "NewMatrix"):
         assert len(schemas[name]["oneOf"]) > 1
 
 
 def test_nothing_defaults_to_a_list(document: dict[str, Any]) -> None:
-    assert not [part for part in _objects(document) if isinstance(part.get("default"), list | dict)]
+    names = [id(part["properties"]) for part in _objects(document) if "properties" in part]
+    parts = [part for part in _objects(document) if id(part) not in names]
+    assert not [part for part in parts if isinstance(part.get("default"), list | dict)]
 
 
 ANSWERS = [
@@ -133,6 +137,10 @@ ANSWERS = [
     "TargetPrediction",
     "Predicted",
     "Extrapolation",
+    "SolverCatalogue",
+    "KindDescription",
+    "OptionDescription",
+    "ChoiceDescription",
 ]
 
 
@@ -150,7 +158,7 @@ def test_requests_name_every_field_and_no_others(document: dict[str, Any]) -> No
 
 def test_requests_can_be_told_apart_by_what_is_required(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for union in ("Solver", "Optimizer", "Start", "Penalty"):
+    for union in ("Solver", "Optimizer", "Schedule", "Start", "Penalty"):
         for reference in schemas[union]["discriminator"]["mapping"].values():
             assert "kind" in schemas[reference.rpartition("/")[2]]["required"]
 
@@ -224,6 +232,10 @@ HEADERS = {
     ("get /v1/fits/{fit_id}/trajectory", "409"): {"Retry-After"},
     ("get /v1/fits/{fit_id}/observations", "200"): {"Vary"},
     ("post /v1/fits/{fit_id}/predictions", "409"): {"Retry-After"},
+    ("get /v1/fits/{fit_id}/script", "200"): {"Content-Disposition"},
+    ("get /v1/fits/{fit_id}/script", "409"): {"Retry-After"},
+    ("get /v1/solvers", "200"): {"ETag", "Cache-Control"},
+    ("get /v1/solvers", "304"): {"ETag", "Cache-Control"},
     ("get /health/ready", "503"): {"Retry-After"},
     ("get /v1/cases", "405"): {"Allow"},
 }
@@ -234,6 +246,24 @@ def test_headers_are_declared(document: dict[str, Any], name: str, status: str) 
     declared = dict(_operations(document))[name]["responses"][status]["headers"]
     assert declared.keys() == HEADERS[name, status]
     assert all(header["description"].endswith(".") for header in declared.values())
+
+
+def test_programs_are_text(document: dict[str, Any]) -> None:
+    answer = document["paths"]["/v1/fits/{fit_id}/script"]["get"]["responses"]["200"]
+    assert answer["content"] == {"text/x-python": {"schema": {"type": "string"}}}
+
+
+def test_optimizers_share_their_options_and_say_what_words_mean(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    members = [reference.rpartition("/")[2] for reference in schemas["Optimizer"]["discriminator"]["mapping"].values()]
+    assert len(members) == 10
+    for name in members:
+        options = schemas[name]["properties"]
+        assert options["learning_rate"]["$ref"] == "#/components/schemas/LearningRate"
+        assert {"weight_decay", "clipnorm", "global_clipnorm", "use_ema"} <= options.keys()
+    meant = [part for part in _objects(document) if "x-enum-descriptions" in part]
+    assert len(meant) >= 6
+    assert all(len(part["enum"]) == len(part["x-enum-descriptions"]) for part in meant)
 
 
 def test_labels_can_be_asked_for(document: dict[str, Any]) -> None:

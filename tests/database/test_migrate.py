@@ -1,5 +1,6 @@
 """The schema: what it holds, and that any number of processes may bring it about at once."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from alembic import command
 
 from service.database import migrate as migrate_module
 from service.database.errors import DatabaseUnreachableError, DatabaseUnsuitableError
@@ -117,3 +119,27 @@ def test_an_unreadable_url() -> None:
 def test_a_process_that_stays_does_without_sqlalchemy(module: str) -> None:
     script = f"import sys, {module}; sys.exit(bool({{'sqlalchemy', 'alembic'}} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_fits_of_before_have_as_many_iterations_as_steps(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade = command.upgrade
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    with monkeypatch.context() as before:
+        before.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+        migrate(empty_database_url)
+    result = '{"report": {"outcome": {"steps": 7, "epochs": 2}, "loss": {"final": 1e-300, "excess": "NaN"}}}'
+    with psycopg.connect(empty_database_url) as connection:
+        for _ in range(2):
+            _insert_fit(connection)
+        connection.execute("UPDATE fit SET result = %s WHERE id = (SELECT min(id::text) FROM fit)::uuid", [result])
+    migrate(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        found = [row[0] for row in connection.execute("SELECT result FROM fit")]
+    expected = json.loads(result)
+    expected["report"]["outcome"]["iterations"] = 7
+    assert expected in found
+    assert None in found

@@ -1,16 +1,22 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from service.fitting.check import check
 from service.fitting.data import Dataset
-from service.fitting.descent.start import Start, Values
+from service.fitting.descent.going_on import begin
+from service.fitting.descent.optimizers import Adagrad, Adam, Ftrl, Nadam, Optimizer, Sgd
+from service.fitting.descent.schedules import CosineDecay, ExponentialDecay, PiecewiseConstantDecay
+from service.fitting.descent.standing import Standing
+from service.fitting.descent.start import Ended, Start, Values, Zeros
 from service.fitting.errors import InvalidProblem
 from service.fitting.inference.options import Inference
 from service.fitting.model import Model
 from service.fitting.penalty import L2
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
-from service.fitting.solver import Descent, Exact, Solver
+from service.fitting.solver import Descent, Exact, Precision, Solver
 from service.fitting.task import FitTask
 
 MODEL = Model(("a", "b"), ("y",))
@@ -24,6 +30,10 @@ def _dataset(task: FitTask) -> Dataset:
 
 def _task(start: Start) -> FitTask:
     return FitTask(MODEL, Descent(start=start))
+
+
+def _optimized(optimizer: Optimizer, dtype: Precision = "float64") -> FitTask:
+    return FitTask(MODEL, Descent(optimizer=optimizer, dtype=dtype))
 
 
 @pytest.mark.parametrize(
@@ -146,3 +156,66 @@ def test_a_penalty_beyond_float64_in_the_units_of_the_data_is_refused(size: floa
         check(FitTask(MODEL, Exact(L2(1.0)), Scaling("standard")), dataset)
     assert refused.value.place == ("solver", "penalty", "strength")
     assert "'b'" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "place"),
+    [
+        (Sgd(1e39), ("learning_rate",)),
+        (Sgd(1e-46), ("learning_rate",)),
+        (Sgd(clipnorm=1e40), ("clipnorm",)),
+        (Adagrad(initial_accumulator_value=1e50), ("initial_accumulator_value",)),
+        (Adam(epsilon=1e-60), ("epsilon",)),
+        (Ftrl(l1_regularization_strength=1e300), ("l1_regularization_strength",)),
+        (Adam(ExponentialDecay(1e39, 10, 0.5)), ("learning_rate", "initial_learning_rate")),
+        (Adam(CosineDecay(0.1, 10, warmup_target=1e39, warmup_steps=3)), ("learning_rate", "warmup_target")),
+        (Nadam(PiecewiseConstantDecay((3,), (0.1, 1e-50))), ("learning_rate", "values", 1)),
+    ],
+)
+def test_options_that_float32_cannot_hold_are_refused_by_place(
+    optimizer: Optimizer, place: tuple[str | int, ...]
+) -> None:
+    task = _optimized(optimizer, "float32")
+    check(_optimized(optimizer), _dataset(task))
+    with pytest.raises(InvalidProblem) as refused:
+        check(task, _dataset(task))
+    assert refused.value.place == ("solver", "optimizer", *place)
+    assert "float64" in refused.value.allowed
+
+
+def test_options_of_0_are_options() -> None:
+    task = _optimized(Ftrl(initial_accumulator_value=0.0, learning_rate_power=0.0, weight_decay=0.0), "float32")
+    check(task, _dataset(task))
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        (Model(("a", "c"), ("y",)), "terms: '(intercept)', 'a', 'c', where this one has '(intercept)', 'a', 'b'"),
+        (Model(("b", "a"), ("y",)), "terms"),
+        (Model(("a", "b"), ("y",), intercept=False), "terms: 'a', 'b', where"),
+        (Model(("a", "b"), ("z",)), "targets: 'z', where this one has 'y'"),
+    ],
+)
+def test_a_fit_of_other_terms_or_targets_is_nothing_to_start_from(model: Model, named: str) -> None:
+    ended = Standing.at(model.terms, model.targets, np.zeros((len(model.terms), 1)))
+    task = _task(Ended("an id"))
+    with pytest.raises(InvalidProblem) as refused:
+        check(task, _dataset(task), ended)
+    assert refused.value.place == ("solver", "start", "fit")
+    assert named in refused.value.message
+    check(task, _dataset(task), Standing.at(MODEL.terms, MODEL.targets, np.zeros((3, 1))))
+
+
+@pytest.mark.parametrize("part", ["parameters", "slots"])
+def test_where_a_fit_ended_must_be_within_the_precision_too(part: str) -> None:
+    descent = Descent(optimizer=Sgd(momentum=0.9), start=Ended("an id"))
+    task = FitTask(MODEL, descent)
+    dataset = _dataset(task)
+    begun = begin(task.problem(dataset), replace(descent, start=Zeros()))
+    state = replace(begun.state, **{part: np.full_like(getattr(begun.state, part), 1e200)})
+    ended = begun.ended(state, begun.row_orders())
+    check(task, dataset, ended)
+    with pytest.raises(InvalidProblem) as refused:
+        check(replace(task, solver=replace(descent, dtype="float32")), dataset, ended)
+    assert refused.value.place == ("solver", "dtype")

@@ -1,23 +1,29 @@
 """Attempts, and the fences between them, on a real database."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 
 from service.bootstrap import Services
+from service.database.pool import transaction
 from service.fitting.task import Progress
 from service.jobs.attempts import Attempt, Attempts
-from service.jobs.messages import PackedTrajectory, Solved
-from service.jobs.records import FitError, FitRecord
+from service.jobs.messages import Part, Solved
+from service.jobs.records import FitError, FitRecord, TrajectoryExtent
 from tests.jobs.reports import report
 
 pytestmark = pytest.mark.anyio
 
 PROGRESS = Progress(5, 10, 1, float("inf"))
 ERROR = FitError("internal", "It broke.")
-SOLVED = Solved(report(), PackedTrajectory(2, 10, b"x" * (9 << 20)), PROGRESS)
+FIRST = Part(0, b"account", 3, 0, 4, np.arange(24, dtype=np.uint8))
+LAST = Part(1, None, 2, 8, 10, np.arange(16, dtype=np.uint8))
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'trajectory_block'"
+SOLVED = Solved(report(), TrajectoryExtent(5, 10), LAST, PROGRESS, b"standing")
 CHANGES: dict[str, Callable[[Attempts, Attempt], Awaitable[bool]]] = {
     "progress": lambda attempts, attempt: attempts.progress(attempt, PROGRESS),
     "succeed": lambda attempts, attempt: attempts.succeed(attempt, SOLVED),
@@ -130,18 +136,72 @@ async def test_who_released_a_fit_has_no_say_in_its_next_attempt(
     assert await _read(services, late) == before
 
 
+async def _parts(sql: Sql) -> list[tuple[Any, ...]]:
+    columns = ("ordinal", "account", "rows", "first_step", "last_step", "body")
+    rows = await sql(f"SELECT {', '.join(columns)} FROM trajectory_block ORDER BY ordinal")
+    return [tuple(row[name] for name in columns) for row in rows]
+
+
+def _stored(part: Part) -> tuple[Any, ...]:
+    return (part.ordinal, part.account, part.rows, part.first_step, part.last_step, part.body.tobytes())
+
+
 async def test_success_keeps_report_progress_and_trajectory(
     services: Services, attempts: Attempts, begin: Begin, sql: Sql
 ) -> None:
     attempt = await begin()
+    assert await attempts.keep(attempt, FIRST)
     assert await attempts.succeed(attempt, SOLVED)
     record = await _read(services, attempt)
     assert (record.status, record.report, record.progress) == ("succeeded", SOLVED.report, PROGRESS)
-    assert record.trajectory is not None
-    assert (record.trajectory.recorded, record.trajectory.total_steps) == (2, 10)
+    assert record.trajectory == TrajectoryExtent(5, 10)
     assert record.finished_at is not None
-    blocks = await sql("SELECT length(body) AS n FROM trajectory_block ORDER BY ordinal")
-    assert [block["n"] for block in blocks] == [4 << 20, 4 << 20, 1 << 20]
+    assert await _parts(sql) == [_stored(FIRST), _stored(LAST)]
+    assert await services.fits.end_state(record.id) == b"standing"
+
+
+async def test_a_part_that_may_have_been_stored_is_stored_once(attempts: Attempts, begin: Begin, sql: Sql) -> None:
+    attempt = await begin()
+    for _ in range(2):
+        assert await attempts.keep(attempt, FIRST)
+    assert await _parts(sql) == [_stored(FIRST)]
+
+
+async def test_a_new_attempt_begins_without_the_parts_of_the_last(attempts: Attempts, begin: Begin, sql: Sql) -> None:
+    first = await begin()
+    assert await attempts.keep(first, FIRST)
+    assert await attempts.keep(first, LAST)
+    assert await attempts.begin(first.fit_id, first.job_id) is not None
+    assert await _parts(sql) == []
+
+
+@pytest.mark.parametrize("ending", ["succeed", "fail", "release"])
+async def test_a_lost_attempts_part_is_never_stored(attempts: Attempts, begin: Begin, sql: Sql, ending: str) -> None:
+    late = await begin()
+    assert await CHANGES[ending](attempts, late)
+    before = await _parts(sql)
+    assert not await attempts.keep(late, FIRST)
+    assert await _parts(sql) == before
+
+
+async def test_a_part_that_comes_while_the_fit_is_taken_away_waits_and_is_not_stored(
+    services: Services, attempts: Attempts, begin: Begin, sql: Sql
+) -> None:
+    late = await begin()
+    async with transaction(services.pool) as connection:
+        await connection.execute("UPDATE fit SET attempt = attempt + 1 WHERE id = %s", [late.fit_id])
+        keeping = asyncio.create_task(attempts.keep(late, FIRST))
+        while not await sql(WAITING):
+            assert not keeping.done()
+    assert not await keeping
+    assert await _parts(sql) == []
+
+
+async def test_failure_forgets_what_was_written_down(attempts: Attempts, begin: Begin, sql: Sql) -> None:
+    attempt = await begin()
+    assert await attempts.keep(attempt, FIRST)
+    assert await attempts.fail(attempt, ERROR)
+    assert await _parts(sql) == []
 
 
 async def test_failure_keeps_its_reason(services: Services, attempts: Attempts, begin: Begin) -> None:

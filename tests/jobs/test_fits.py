@@ -9,18 +9,13 @@ import pytest
 from service.bootstrap import Services
 from service.fitting.data import Dataset
 from service.fitting.model import Model
-from service.fitting.recording import Recording
-from service.fitting.solver import Descent, Exact
+from service.fitting.solver import Exact
 from service.fitting.task import FitTask
-from service.jobs.attempts import Attempts
 from service.jobs.inline import solve_at_once
-from service.jobs.messages import Order, Solved
 from service.jobs.records import FitRecord
-from service.jobs.runner import FitRunner
 
 pytestmark = pytest.mark.anyio
 
-ROWS = 60_000
 TASK = FitTask(Model(("x",), ("y",)), Exact())
 
 
@@ -62,10 +57,10 @@ async def test_a_submission_that_the_database_refuses_leaves_nothing(services: S
 
 
 async def _store(services: Services, dataset: Dataset, **parts: Any) -> FitRecord:
-    report = solve_at_once(TASK, dataset)
-    assert report is not None
+    solved = solve_at_once(TASK, dataset)
+    assert solved is not None
     asked = {"request": {}, "labels": {}} | parts
-    return await services.fits.store(dataset, TASK, report=report, **asked)
+    return await services.fits.store(dataset, TASK, solved=solved, **asked)
 
 
 async def test_a_solved_fit_is_stored_finished_with_its_dataset_and_without_a_job(
@@ -129,32 +124,3 @@ async def test_pages_go_from_the_newest_to_the_oldest(services: Services, datase
     assert await _page(services, labels={"n": "1", "all": "no"}) == []
     assert await _page(services, status="queued", labels={"all": "yes"}, size=1) == [fits[4]]
     assert await _page(services, status="running") == []
-
-
-async def test_a_trajectory_of_many_blocks_comes_back(
-    services: Services, dataset: Dataset, attempts: Attempts, runner: FitRunner
-) -> None:
-    task = FitTask(TASK.model, Descent(epochs=ROWS - 1), recording=Recording(limit=ROWS))
-    record = await services.fits.submit(dataset, task, {}, {})
-    async with services.pool.connection() as connection:
-        cursor = await connection.execute("SELECT job_id FROM fit")
-        [row] = await cursor.fetchall()
-    attempt = await attempts.begin(record.id, row["job_id"])
-    assert attempt is not None
-    solved = await runner.run(Order(task, dataset), lambda _: None)
-    assert await attempts.succeed(attempt, solved)
-    await _compare(services, record, solved)
-
-
-async def _compare(services: Services, record: FitRecord, solved: Solved) -> None:
-    finished = await services.fits.get(record.id)
-    trajectory = await services.fits.trajectory(record.id)
-    assert finished is not None
-    assert trajectory is not None
-    assert solved.trajectory is not None
-    assert finished.status == "succeeded"
-    assert finished.report == solved.report
-    assert finished.trajectory is not None
-    assert finished.trajectory.recorded == trajectory.recorded == ROWS
-    assert await _count(services, "trajectory_block") > 1
-    assert trajectory.to_bytes() == solved.trajectory.body

@@ -8,16 +8,21 @@ from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import psutil
 import pytest
 from psycopg import OperationalError
 
 from service.bootstrap import Services
 from service.fitting.data import Dataset
+from service.fitting.descent.optimizers import Adam
+from service.fitting.fit import fit
 from service.fitting.model import Model
+from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
 from service.fitting.solver import Descent, Exact, Solver
-from service.fitting.task import FitTask
+from service.fitting.task import Collector, FitTask
+from service.fitting.trajectory import Trajectory
 from service.jobs.attempts import Attempts
 from service.jobs.records import FitRecord
 from service.jobs.runner import FitRunner
@@ -25,8 +30,13 @@ from service.jobs.work import FitWork
 
 pytestmark = pytest.mark.anyio
 
-ENDLESS = Descent(epochs=10**11)
-SECONDS_LONG = Descent(epochs=3 * 10**7)
+# No closed form reaches their end.
+ENDLESS = Descent(optimizer=Adam(), epochs=10**11)
+SECONDS_LONG = Descent(optimizer=Adam(), epochs=5 * 10**6)
+
+EVERY_STEP = Recording("step", limit=10**6)
+#: Four parts of a trajectory.
+LONG = FitTask(Model(("x",), ("y",)), Descent(optimizer=Adam(), epochs=400_000), recording=EVERY_STEP)
 
 JobOf = Callable[[UUID], Awaitable[int]]
 Submit = Callable[[Solver], Awaitable[FitRecord]]
@@ -165,6 +175,92 @@ async def test_a_result_outlives_the_databases_absence(
     await working
     found = await _read(services, record)
     assert (found.status, found.attempt) == ("succeeded", 1)
+
+
+async def _assert_whole(services: Services, record: FitRecord, dataset: Dataset) -> None:
+    """What is stored of `LONG` is what it writes down."""
+    collector = Collector()
+    fit(LONG.problem(dataset), LONG.solver, LONG.recording, collector)
+    stored, found = await services.fits.trajectory(record.id), await _read(services, record)
+    assert collector.trajectory is not None
+    assert isinstance(stored, Trajectory)
+    assert found.trajectory is not None
+    assert (found.trajectory.recorded, found.trajectory.total_steps) == (400_001, 400_000)
+    np.testing.assert_array_equal(stored.records, collector.trajectory.records)
+
+
+async def test_a_long_trajectory_is_stored_part_by_part(
+    services: Services, work: Work, dataset: Dataset, sql: Sql
+) -> None:
+    record = await _submit_task(services, dataset, LONG)
+    await work(record)
+    parts = await sql("SELECT ordinal, length(body) AS size, account IS NULL AS rest FROM trajectory_block ORDER BY 1")
+    assert [(part["ordinal"], part["rest"]) for part in parts] == [(k, k > 0) for k in range(4)]
+    assert max(part["size"] for part in parts) <= 4 << 20
+    await _assert_whole(services, record, dataset)
+
+
+async def _until_a_part_is_stored(services: Services, record: FitRecord, sql: Sql, parts: int) -> None:
+    query = "SELECT count(*) AS n FROM trajectory_block WHERE fit_id = %s"
+    while (await sql(query, record.id))[0]["n"] < parts:
+        assert await services.fits.trajectory(record.id) is None
+
+
+async def test_a_child_killed_between_parts_leaves_nothing_of_its_own(
+    services: Services, work: Work, dataset: Dataset, runner: FitRunner, sql: Sql
+) -> None:
+    await runner.warm()
+    record = await _submit_task(services, dataset, LONG)
+    working = asyncio.create_task(work(record))
+    await _until_a_part_is_stored(services, record, sql, 2)
+    assert runner.pid is not None
+    os.kill(runner.pid, signal.SIGKILL)
+    await working
+    found = await _read(services, record)
+    assert (found.status, found.attempt) == ("succeeded", 2)
+    await _assert_whole(services, record, dataset)
+
+
+async def test_who_lost_the_fit_between_parts_stores_no_more_of_them(
+    services: Services, work: Work, dataset: Dataset, runner: FitRunner, attempts: Attempts, job_of: JobOf, sql: Sql
+) -> None:
+    await runner.warm()
+    record = await _submit_task(services, dataset, LONG)
+    working = asyncio.create_task(work(record))
+    await _until_a_part_is_stored(services, record, sql, 1)
+    assert await attempts.begin(record.id, await job_of(record.id)) is not None
+    await working
+    assert runner.pid is None
+    assert await sql("SELECT ordinal FROM trajectory_block WHERE fit_id = %s", record.id) == []
+    assert (await _read(services, record)).status == "running"
+
+
+async def test_parts_outlive_the_databases_absence(
+    services: Services, work: Work, dataset: Dataset, sql: Sql, outage: Outage
+) -> None:
+    record = await _submit_task(services, dataset, LONG)
+    working = asyncio.create_task(work(record))
+    await _until_a_part_is_stored(services, record, sql, 1)
+    with outage(), pytest.raises(OperationalError):
+        await services.fits.get(record.id)
+    await working
+    assert (await _read(services, record)).attempt == 1
+    await _assert_whole(services, record, dataset)
+
+
+async def test_a_shutdown_between_parts_puts_the_fit_back(
+    services: Services, work: Work, dataset: Dataset, sql: Sql
+) -> None:
+    record = await _submit_task(services, dataset, LONG)
+    working = asyncio.create_task(work(record))
+    await _until_a_part_is_stored(services, record, sql, 1)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert (await _read(services, record)).status == "queued"
+    assert await services.fits.trajectory(record.id) is None
+    await work(record)
+    await _assert_whole(services, record, dataset)
 
 
 async def test_a_finished_fits_job_does_nothing(services: Services, work: Work, submit: Submit) -> None:

@@ -1,16 +1,21 @@
 """Problems and a shorthand that the descent tests share."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from service.fitting.data import Dataset
+from service.fitting.descent.standing import Standing
 from service.fitting.fit import fit
 from service.fitting.loss import Loss
 from service.fitting.model import resolve_model
 from service.fitting.problem import Problem
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
-from service.fitting.solution import Solution
+from service.fitting.solution import Report
 from service.fitting.solver import Solver
+from service.fitting.task import Collector
+from service.fitting.trajectory import Trajectory
 
 
 def random_problem(
@@ -37,6 +42,19 @@ def random_problem(
     return Problem(dataset, model, scaling or Scaling(), loss)
 
 
-def solve(problem: Problem, solver: Solver, recording: Recording | None = None) -> Solution:
-    """`fit` with nobody watching."""
-    return fit(problem, solver, recording or Recording(), lambda _: True)
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """A finished fit with all it wrote down, and where it stands; None for the exact solver."""
+
+    report: Report
+    trajectory: Trajectory | None
+    standing: Standing | None
+
+
+def solve(
+    problem: Problem, solver: Solver, recording: Recording | None = None, ended: Standing | None = None
+) -> Solved:
+    """`fit` with nobody who stops it."""
+    collector = Collector()
+    solution = fit(problem, solver, recording or Recording(), collector, ended=ended)
+    return Solved(solution.report, collector.trajectory, solution.standing)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,12 +34,21 @@ def test_epochs_batches_and_rows_of_steps() -> None:
     assert plan.rows_so_far(batch).tolist() == [0, 4, 8, 10, 4, 8, 10]
 
 
-def test_permutations_are_numpys_own_stream() -> None:
-    plan = plan_batches(Descent(batch_size=4, shuffle=True, seed=11), rows=10)
-    drawn = plan.permutations()
-    stream = np.random.Generator(np.random.PCG64(11))
-    for _ in range(3):
-        np.testing.assert_array_equal(next(drawn), stream.permutation(10))
+@pytest.mark.parametrize("begun", [0, 3, 7, 8])
+def test_a_plan_that_was_begun_goes_on(begun: int) -> None:
+    """Batches, their rows and the ends of epochs are those of the whole plan; epochs are counted from this descent."""
+    whole = plan_batches(Descent(epochs=10, batch_size=4), rows=10)
+    rest = replace(whole, begun=begun)
+    steps = np.arange(1, 15)
+    batch = rest.batch_of(steps)
+    np.testing.assert_array_equal(batch, whole.batch_of(begun + steps))
+    np.testing.assert_array_equal(rest.rows_of(batch), whole.rows_of(whole.batch_of(begun + steps)))
+    np.testing.assert_array_equal(rest.rows_so_far(batch), whole.rows_so_far(whole.batch_of(begun + steps)))
+    np.testing.assert_array_equal(rest.epoch_of(steps), whole.epoch_of(begun + steps) - begun // 3)
+    assert [rest.ends_epoch(s) for s in range(14)] == [whole.ends_epoch(begun + s) for s in range(14)]
+    assert [rest.epochs_ended(s) for s in range(14)] == [(begun + s) // 3 - begun // 3 for s in range(14)]
+    start = np.array([0])
+    assert (rest.epoch_of(start).tolist(), rest.batch_of(start).tolist()) == ([0], [0])
 
 
 @pytest.mark.parametrize(("rows", "batch_size"), [(1_000_000, 100_000), (10_000_000, 100), (50, 5)])
