@@ -24,7 +24,6 @@ ELSEWHERE = {
     "AttemptLost": "the worker",
     "PartGone": "whoever reads a trajectory",
     "TooMuchWork": "solving at once",
-    "_Gone": "reading a trajectory",
     "FitProcessError": "the worker",
     "ChildCrashed": "the worker",
     "FitBroke": "the worker",
