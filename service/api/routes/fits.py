@@ -96,7 +96,7 @@ async def create_fit(
         list[str] | None, Header(description="wait=<seconds> to hold the answer, or respond-async.")
     ] = None,
 ) -> Response:
-    """Fit a linear model; a small exact fit is finished when it is answered, unless with `Prefer: respond-async`.
+    """Fit a linear model; a small fit may be finished when it is answered, unless with `Prefer: respond-async`.
 
     With `Prefer: wait=5` the answer is held back until the fit is finished, or 5 seconds.
     """
