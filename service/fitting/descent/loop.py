@@ -37,7 +37,8 @@ def descend(
     """
     plan = watch.account.plan
     blocks = _Blocks(engine, orders, recorder, watch)
-    pace = Pace(plan, plan.batch_size * start.parameters.size, min(longest, blocks.longest))
+    jumps = isinstance(engine, JumpingEngine)
+    pace = Pace(plan, plan.batch_size * start.parameters.size, min(longest, blocks.longest), jumps=jumps)
     state, ending = start, None
     recorder.begin(state)
     watch.begin(state)

@@ -19,12 +19,15 @@ class Pace:
         How many numbers of the data a step may have to go through.
     longest
         Most steps at once.
+    jumps
+        Whether steps cost next to nothing: then it begins with the most.
     """
 
-    def __init__(self, plan: BatchPlan, numbers: int, longest: int) -> None:
+    def __init__(self, plan: BatchPlan, numbers: int, longest: int, *, jumps: bool = False) -> None:
         self._plan = plan
         self._longest = max(min(longest, plan.most_ordered_steps), 1)
-        self._steps = float(min(max(_FIRST_NUMBERS // numbers, 1), _FIRST_STEPS))
+        first = self._longest if jumps else min(max(_FIRST_NUMBERS // numbers, 1), _FIRST_STEPS)
+        self._steps = float(first)
 
     def steps(self, step: int, seconds_left: float) -> int:
         """How many to take after `step`: whole epochs where they fit, else up to the end of the one begun."""

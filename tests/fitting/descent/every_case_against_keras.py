@@ -1,4 +1,4 @@
-"""The whole of the table, nothing left out: a quarter of an hour or more, so it is run by name only.
+"""The whole of the table, nothing left out: twenty minutes or so, so it is run by name only.
 
 ``python -m pytest tests/fitting/descent/every_case_against_keras.py``; `test_against_keras` is what runs every time.
 """
