@@ -7,19 +7,15 @@ the queue itself takes, some 10 ms. Handed to a thread, a fifth fewer were answe
 NumPy hardly ever lets go of Python's lock on small arrays.
 """
 
-import numpy as np
-
 from service.fitting.data import Dataset
 from service.fitting.descent.backends import closed_form
 from service.fitting.descent.engine import Arena, Engine
 from service.fitting.descent.plan import plan_batches
-from service.fitting.descent.run import run
 from service.fitting.descent.standing import Standing
-from service.fitting.exact import references, report, solve_exactly
 from service.fitting.recording import recorded_steps
 from service.fitting.reference.double_double import Pair
 from service.fitting.reference.kernels import PLAIN, Block
-from service.fitting.solution import Solution
+from service.fitting.solve import solve
 from service.fitting.solver import Backend, Descent, Exact
 from service.fitting.task import FitTask
 from service.jobs.messages import Part, Solved
@@ -65,24 +61,15 @@ def solve_at_once(task: FitTask, dataset: Dataset, ended: Standing | None = None
     """
     if task.others or _estimated_seconds(task, dataset) > MOST_SECONDS:
         return None
-    teller = Teller(_unsaid)
+    teller, kernels = Teller(_unsaid), _SparingKernels(MOST_SECONDS_REFINING)
     try:
-        return teller.solved(_solve(task, dataset, teller, _SparingKernels(MOST_SECONDS_REFINING), ended))
+        solution = solve(
+            task.problem(dataset), task.solver, task.recording, teller, task.inference, (), ended,
+            kernels, _closed_form_only,
+        )  # fmt: skip
     except TooMuchWork:
         return None
-
-
-# What leaves float64 is data here: it comes out as inf or NaN, which the edge says as null.
-@np.errstate(all="ignore")
-def _solve(
-    task: FitTask, dataset: Dataset, teller: Teller, kernels: "_SparingKernels", ended: Standing | None
-) -> Solution:
-    problem, solver = task.problem(dataset), task.solver
-    if isinstance(solver, Exact):
-        return Solution(solve_exactly(problem, solver, task.inference, (), kernels), None)
-    found = references(problem, solver.penalty, kernels)
-    came = run(problem, solver, task.recording, teller, found, kernels, _closed_form_only, ended)
-    return Solution(report(problem, found, came.finding, task.inference, (), kernels), came.standing)
+    return teller.solved(solution)
 
 
 def _closed_form_only(backend: Backend, arena: Arena) -> tuple[Engine, int]:
