@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from service.fitting.descent.run import EngineFor, run
+from service.fitting.descent.setting import Setting
 from service.fitting.descent.standing import Standing
 from service.fitting.exact import references, report, solve_exactly
 from service.fitting.inference.options import Inference
@@ -38,5 +39,5 @@ def solve(
     if isinstance(solver, Exact):
         return Solution(solve_exactly(problem, solver, inference, others, kernels), None)
     found = references(problem, solver.penalty, kernels)
-    came = run(problem, solver, recording, observer, found, kernels, engine_for, ended)
+    came = run(Setting.of(problem, solver, found, ended, kernels), recording, observer, engine_for)
     return Solution(report(problem, found, came.finding, inference, others, kernels), came.standing)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from service.fitting.data import Dataset
-from service.fitting.descent import numpy_statistics
 from service.fitting.descent.backends import engine_for
+from service.fitting.descent.batch_products import batch_products
 from service.fitting.descent.closed_form import ClosedFormEngine, is_affine
 from service.fitting.descent.engine import Arena, Block, Engine
 from service.fitting.descent.numpy_engine import NumpyRowsEngine
-from service.fitting.descent.numpy_statistics import NumpyStatisticsEngine, batch_products
+from service.fitting.descent.numpy_statistics import NumpyStatisticsEngine
 from service.fitting.descent.optimizers import Adam, Ftrl, Optimizer, Rmsprop, Sgd
 from service.fitting.descent.schedules import ExponentialDecay
 from service.fitting.descent.start import GlorotUniform
@@ -192,7 +192,7 @@ def test_threads_form_the_same_products(size: float, monkeypatch: pytest.MonkeyP
     problem = Problem(dataset, resolve_model(dataset.names, None, None, intercept=True))
     arena, _ = arena_for(problem, Descent(batch_size=7))
     alone = batch_products(arena)
-    monkeypatch.setattr(numpy_statistics, "threads", lambda: 3)
-    monkeypatch.setattr(numpy_statistics, "_LEAST_SHARE", 1)
+    monkeypatch.setattr("service.fitting.descent.batch_products.threads", lambda: 3)
+    monkeypatch.setattr("service.fitting.descent.batch_products._LEAST_SHARE", 1)
     np.testing.assert_array_equal(batch_products(arena), alone)
     assert np.isfinite(alone).all() == (size == 1.0)
