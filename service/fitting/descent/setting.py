@@ -3,8 +3,10 @@
 It can be run (`run`), or looked at without running it (`service.fitting.diagnosis`).
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +26,22 @@ from service.fitting.reference.kernels import PLAIN, Kernels
 from service.fitting.reference.least_squares import LeastSquares, least_squares
 from service.fitting.solver import Descent
 
+T = TypeVar("T")
+
+
+class Kept:
+    """Values by their keys, each made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._values: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What belongs to the key, made now where it was not before."""
+        if key not in self._values:
+            self._values[key] = make()
+        value: T = self._values[key]
+        return value
+
 
 @dataclass(frozen=True, eq=False)
 class Setting:
@@ -37,12 +55,15 @@ class Setting:
         The same in descent's units too, with the triangle of the Hessian.
     ended
         Where the fit ended that the solver's start names; None where it names none.
+    kept
+        What has been worked out of the data, for all settings of them in the same units.
     """
 
     beginning: Beginning
     found: References
     optimum: Optimum
     ended: Standing | None = None
+    kept: Kept = field(default_factory=Kept)
 
     @classmethod
     def of(
@@ -59,9 +80,9 @@ class Setting:
             scaled = least_squares(problem.scaled_design(solver.penalty), problem.scaled_y, kernels)
         return cls(begin(problem, solver, ended), found, _optimum(problem, found.original, scaled), ended)
 
-    def with_solver(self, solver: Descent) -> "Setting":
+    def with_solver(self, solver: Descent, ended: Standing | None = None) -> "Setting":
         """The same with another solver, which has the same penalty: nothing is solved again."""
-        return replace(self, beginning=begin(self.problem, solver, self.ended))
+        return replace(self, beginning=begin(self.problem, solver, ended), ended=ended)
 
     @property
     def problem(self) -> Problem:
@@ -91,13 +112,15 @@ class Setting:
         """(m, q) W - W* before the first step, in descent's units."""
         return self.beginning.state.parameters.astype(np.float64) - self.optimum.scaled
 
-    @cached_property
+    @property
     def products(self) -> FloatArray:
         """(b, m + 1, m + q) the sufficient statistics of the plan's batches about the optimum, rows taken in order.
 
         See `batch_products`; of rows that are rounded to the precision that the descent works in.
         """
-        return batch_products(self.arena)
+        plan = self.plan
+        key = ("products", plan.batch_size, plan.steps_per_epoch, self.solver.dtype)
+        return self.kept.once(key, lambda: batch_products(self.arena))
 
     def account(self, recording: Recording) -> Account:
         """By what recorded rows are told."""
