@@ -6,7 +6,7 @@ from importlib import import_module
 from service.fitting.threads import use_threads
 from service.jobs.cores import available_cores
 
-PROGRAMS = ("least_squares", "descent", "trajectories", "http", "http_descent")
+PROGRAMS = ("least_squares", "descent", "trajectories", "http", "http_descent", "forecasts")
 
 
 def main(names: list[str]) -> None:

@@ -55,14 +55,14 @@ def _batched() -> Iterator[Figure]:
 
 def _recording() -> Iterator[Figure]:
     problem, descent = normal_problem(ROWS), Descent(epochs=300, batch_size=BATCH)
-    by_epoch = seconds(_run(problem, descent), repeats=5)
-    every_step = seconds(_run(problem, descent, Recording("step", limit=10**9)), repeats=5)
+    by_epoch = seconds(run_of(problem, descent), repeats=5)
+    every_step = seconds(run_of(problem, descent, Recording("step", limit=10**9)), repeats=5)
     yield Figure("descent_every_step_recorded", by_epoch / every_step, 1.0 / MOST_SLOWER, "recorded_by_epoch")
 
 
 def _small() -> Iterator[Figure]:
     problem = normal_problem(SMALL_ROWS)
-    ours = seconds(_run(problem, Descent(epochs=SMALL_EPOCHS)), repeats=50)
+    ours = seconds(run_of(problem, Descent(epochs=SMALL_EPOCHS)), repeats=50)
     keras_fit = SMALL_EPOCHS * keras_seconds_a_step(problem, SMALL_ROWS, epochs=SMALL_EPOCHS)
     yield Figure("descent_small", keras_fit / ours, 1.0, "keras_fit_default")
     yield Figure("descent_small", SMALL_SECONDS / ours, 1.0, "5_milliseconds")
@@ -72,7 +72,7 @@ def _far() -> Iterator[Figure]:
     problem = normal_problem(SMALL_ROWS)
     for name, batch_size in (("all_rows", None), ("fixed_order", 10)):
         descent = Descent(epochs=FAR_STEPS, max_steps=FAR_STEPS, batch_size=batch_size)
-        ours = seconds(_run(problem, descent, Recording("epoch", limit=1000)), repeats=10)
+        ours = seconds(run_of(problem, descent, Recording("epoch", limit=1000)), repeats=10)
         yield Figure(f"descent_to_step_1e9_{name}", FAR_SECONDS / ours, 1.0, "50_milliseconds")
 
 
@@ -85,7 +85,7 @@ def normal_problem(rows: int) -> Problem:
 
 def _ours(problem: Problem, backend: Backend, dtype: Precision, epochs: int, *, shuffle: bool = False) -> float:
     descent = Descent(backend=backend, dtype=dtype, epochs=epochs, batch_size=BATCH, shuffle=shuffle)
-    return seconds(_run(problem, descent), repeats=3) / (epochs * STEPS_AN_EPOCH)
+    return seconds(run_of(problem, descent), repeats=3) / (epochs * STEPS_AN_EPOCH)
 
 
 class _Nobody:
@@ -98,7 +98,7 @@ class _Nobody:
         pass
 
 
-def _run(problem: Problem, descent: Descent, recording: Recording | None = None) -> Callable[[], object]:
+def run_of(problem: Problem, descent: Descent, recording: Recording | None = None) -> Callable[[], object]:
     """A new problem each time: nothing may be kept from the last."""
     dataset, model = problem.dataset, problem.model
     return lambda: fit(Problem(dataset, model), descent, recording or Recording("epoch"), _Nobody())

@@ -39,7 +39,7 @@ def figures() -> Iterator[Figure]:
     default = keras_seconds_a_step(problem, BATCH, 2)
     tuned = keras_seconds_a_step(problem, BATCH, 2, steps_per_execution=500, jit_compile=True)
     with launched() as service:
-        dataset = _stored(service.address, problem)
+        dataset = stored(service.address, problem)
         for name, solver, goals in (
             ("http_descent_numpy_fixed_order", FIXED, (20_000.0, 5_000.0)),
             ("http_descent_numpy_shuffled", SHUFFLED, (300.0, None)),
@@ -55,7 +55,7 @@ def figures() -> Iterator[Figure]:
         yield Figure("http_small_descent", theirs / small.median, 1.0, "keras_fit_default")
 
 
-def _stored(address: str, problem: Problem) -> str:
+def stored(address: str, problem: Problem) -> str:
     """The id of the problem's dataset, which an exact fit of it brings in."""
     columns = {name: problem.dataset.columns((name,))[:, 0].tolist() for name in problem.dataset.names}
     fit = _post(address, {"data": {"columns": columns}, "solver": {"kind": "exact"}})

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from service.database.pool import Pool, open_pool
@@ -11,11 +11,13 @@ from service.jobs.attempts import Attempts
 from service.jobs.consumer import QueueConsumer
 from service.jobs.cores import Share, share
 from service.jobs.fits import FitStore
+from service.jobs.forecasting import Forecaster
 from service.jobs.notices import FitNotices
 from service.jobs.numba_cache import VARIABLE, numba_variables
 from service.jobs.queue import FitQueue
 from service.jobs.recovery import Recovery
 from service.jobs.runner import FitRunner
+from service.jobs.simulator import Simulator
 from service.jobs.work import FitWork
 from service.settings import Settings
 
@@ -34,11 +36,13 @@ class Services:
     fits: FitStore
     notices: FitNotices
     queue: FitQueue
+    simulator: Simulator
+    forecaster: Forecaster
 
 
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """The serving process's parts. Opens whether or not the database answers yet.
+    """The serving process's parts; at the end its child is killed. Opens whether or not the database answers yet.
 
     Raises
     ------
@@ -51,8 +55,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await queue.open()
         fits = FitStore(pool, queue)
         notices = FitNotices(url, fits)
-        async with notices.listening():
-            yield Services(settings, pool, DatasetStore(pool), fits, notices, queue)
+        with _child_environment(settings) as environment:
+            async with notices.listening(), aclosing(Simulator(environment)) as simulator:
+                datasets = DatasetStore(pool)
+                forecaster = Forecaster(datasets, simulator.simulate)
+                yield Services(settings, pool, datasets, fits, notices, queue, simulator, forecaster)
 
 
 @dataclass(frozen=True)

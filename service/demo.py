@@ -1,10 +1,12 @@
 """`make demo`: starts a service of its own, sends the five cases over HTTP and compares what comes back.
 
-Prints, case by case, the published number, ours from both backends, and whether they agree. Returns 1 if one is off.
+Prints, case by case, the published number, ours from both backends, and whether they agree; then why the fit differs
+from its reference, and what would help. Returns 1 if a number is off.
 """
 
 import json
 import sys
+from textwrap import fill
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -14,6 +16,8 @@ from service.launch import launched
 BACKENDS = ("numpy", "tensorflow")
 #: The longest that one request is waited for: TensorFlow's first takes seconds to load.
 PATIENCE_SECONDS = 60
+#: Characters of a line of words.
+WIDTH = 118
 
 
 def main() -> int:
@@ -38,7 +42,10 @@ def _show_request(address: str, request: CaseRequest) -> int:
     answers = [answer_of(address, request, backend) for backend in backends(request)]
     print(f"\n  {request.title}")
     print(f"    {'':34}{'published':>20}" + "".join(f"{backend:>20}" for backend in backends(request)))
-    return sum(_show_number(expected, answers) for expected in request.expected)
+    off = sum(_show_number(expected, answers) for expected in request.expected)
+    for line in answers[0].why:
+        print(fill(line, WIDTH, initial_indent="    - ", subsequent_indent="      "))
+    return off
 
 
 def backends(request: CaseRequest) -> tuple[str, ...]:
@@ -62,6 +69,13 @@ class Answer:
     def __init__(self, fit: dict[str, Any], trajectory: dict[str, Any]) -> None:
         self._fit = fit
         self._trajectory = trajectory
+
+    @property
+    def why(self) -> list[str]:
+        """Why it differs from the reference, and what would help, in the service's own words."""
+        result = self._fit["result"]
+        remedies = [f"Remedy {remedy['number']}: {remedy['message']}" for remedy in result["remedies"]]
+        return [cause["message"] for cause in result["causes"]] + remedies
 
     def number(self, expected: Expectation) -> float:
         """The number an expectation points at."""

@@ -12,10 +12,11 @@ from uuid import UUID
 from fastapi import Response
 from pydantic_core import to_json
 
+from service.api.diagnosing import diagnosis_answer
 from service.api.refusals import NotFinished, NotFound
 from service.api.tables import json_columns
 from service.api.trajectory_columns import FIELDS, Units, select
-from service.fitting.solution import NullDirection, ReferenceReport, Remembered, Report
+from service.fitting.solution import NullDirection, ReferenceReport, Report
 from service.jobs.fits import FitStore
 from service.jobs.records import FitRecord, TrajectoryExtent
 from service.jobs.transitions import is_final
@@ -48,13 +49,14 @@ def fit_of(record: FitRecord, columns: dict[str, Any] | None = None) -> dict[str
         "started_at": record.started_at,
         "finished_at": record.finished_at,
         "attempt": record.attempt,
+        "parent": record.parent,
         "dataset": record.dataset_id,
         "labels": record.labels,
         "progress": record.progress,
         "request": record.request,
         "result": None if record.report is None else _result(record, record.report, columns),
         "error": record.error,
-        "links": _links(record.id),
+        "links": _links(record),
     }
 
 
@@ -67,9 +69,10 @@ def fit_path(fit_id: UUID) -> str:
     return f"{FITS}/{fit_id}"
 
 
-def _links(fit_id: UUID) -> dict[str, str]:
-    path = fit_path(fit_id)
-    return {"self": path} | {part: f"{path}/{part}" for part in ("trajectory", "observations", "predictions", "script")}
+def _links(record: FitRecord) -> dict[str, str | None]:
+    path, parent = fit_path(record.id), None if record.parent is None else fit_path(record.parent)
+    parts = {part: f"{path}/{part}" for part in ("trajectory", "observations", "predictions", "script")}
+    return {"self": path, "parent": parent, **parts}
 
 
 def entity_tag(record: FitRecord) -> str:
@@ -125,17 +128,18 @@ def json_response(answer: Any, status: int = 200, headers: Mapping[str, str] | N
 def _result(record: FitRecord, report: Report, columns: dict[str, Any] | None) -> dict[str, Any]:
     took_steps = record.trajectory is not None
     trajectory = trajectory_answer(record, "original") | {"columns": columns} if took_steps else None
-    parts = {"reference": _reference(report.reference), "remembered": [_direction(item) for item in report.remembered]}
-    return {**vars(report), **parts, "trajectory": trajectory}
+    said = {name: value for name, value in vars(report).items() if name != "diagnosis"}
+    said |= diagnosis_answer(report.diagnosis, fit_path(record.id))
+    return {**said, "reference": _reference(report.reference), "trajectory": trajectory}
 
 
 def _reference(reference: ReferenceReport) -> dict[str, Any]:
-    return {**vars(reference), "null_directions": [_direction(item) for item in reference.null_directions]}
+    return {**vars(reference), "null_directions": [_null_direction(item) for item in reference.null_directions]}
 
 
-def _direction(direction: NullDirection | Remembered) -> dict[str, Any]:
-    numbers = {name: value for name, value in vars(direction).items() if name != "coefficients"}
-    return {**numbers, "terms": dict(zip(direction.terms, direction.coefficients, strict=True))}
+def _null_direction(direction: NullDirection) -> dict[str, Any]:
+    terms = dict(zip(direction.terms, direction.coefficients, strict=True))
+    return {"name": direction.name, "terms": terms}
 
 
 def _is_short(record: FitRecord) -> bool:

@@ -8,9 +8,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api import errors
 from service.api.backing import Backing
 from service.api.document import describe
-from service.api.routes import cases, fits, health, observations, pages, predictions, scripts, solvers, trajectories
+from service.api.routes import (
+    cases,
+    causes,
+    fits,
+    forecasts,
+    health,
+    observations,
+    pages,
+    predictions,
+    remedies,
+    scripts,
+    solvers,
+    trajectories,
+)
 
-_ROOMS = (fits, trajectories, observations, predictions, scripts, solvers, cases, health, pages)
+_ROOMS = (
+    *(fits, trajectories, observations, predictions, scripts, remedies),
+    *(forecasts, causes, solvers, cases, health, pages),
+)
 
 TITLE = "Plumbline"
 DESCRIPTION = """Linear models fitted over HTTP by gradient descent, each answer beside the exact one.
@@ -45,6 +61,8 @@ def create_app(backing: Backing | None, closing: asyncio.Event | None = None) ->
     app.state.backing = backing
     app.state.closing = closing or asyncio.Event()
     app.state.recomputing = asyncio.Semaphore(1)
+    app.state.forecasting = asyncio.Semaphore(1)
+    app.state.descending = asyncio.Semaphore(1)
     app.add_middleware(HeadAsGet)
     errors.install(app)
     describe(app)

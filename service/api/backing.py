@@ -6,6 +6,7 @@ from fastapi import Request
 
 from service.datasets.store import DatasetStore
 from service.jobs.fits import FitStore
+from service.jobs.forecasting import Forecaster
 from service.jobs.notices import FitNotices
 from service.jobs.queue import FitQueue
 from service.settings import Settings
@@ -24,6 +25,8 @@ class Backing(Protocol):
     def notices(self) -> FitNotices: ...
     @property
     def queue(self) -> FitQueue: ...
+    @property
+    def forecaster(self) -> Forecaster: ...
 
 
 async def backing_of(request: Request) -> Backing:

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api import refusals
 from service.api.faults import faults_of, problem_fault
 from service.api.schemas.problem import Fault, Problem
+from service.fitting.diagnosis.simulation import TooLong
 from service.fitting.errors import InvalidProblem
 
 MEDIA_TYPE = "application/problem+json"
@@ -57,6 +58,7 @@ TABLE: dict[type[Exception], Answer] = {
     refusals.NotAcceptable: Answer(406, "not-acceptable", "None of the media types on offer is acceptable"),
     refusals.NotFound: Answer(404, "not-found", "There is no such thing"),
     refusals.NotFinished: Answer(409, "not-finished", "The fit is not finished"),
+    TooLong: Answer(503, "simulation-unavailable", "The steps of this forecast cannot be simulated now"),
     refusals.NotReady: Answer(503, "not-ready", "The service is not ready"),
     ClientDisconnect: Answer(400, "client-gone", "The client went away"),
     psycopg.OperationalError: DATABASE_AWAY,

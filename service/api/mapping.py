@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from service.api.schemas import solver as asked
 from service.api.schemas.request import EverySteps, FitRequest, InferenceOptions, OtherName
 from service.api.starting import end_of_the_fit_before
 from service.datasets.cases import case, case_names
-from service.datasets.store import DatasetStore
 from service.fitting import solver as domain
 from service.fitting.arrays import FloatArray
 from service.fitting.check import check
@@ -25,6 +25,7 @@ from service.fitting.errors import InvalidProblem
 from service.fitting.inference.options import Inference
 from service.fitting.model import Model, resolve_model
 from service.fitting.penalty import L2, Penalty
+from service.fitting.problem import Problem
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
 from service.fitting.task import FitTask
@@ -32,10 +33,19 @@ from service.jobs.fits import FitStore
 
 T = TypeVar("T")
 
+ProblemOf = Callable[[FitTask, Dataset], Problem]
+
 #: So many are read and checked within a millisecond; for as little work a thread would be a detour.
 FEW_NUMBERS = 10_000
 #: In a matrix that is stored and sent with its fit: 20 MB of JSON.
 MOST_ANSWERED_NUMBERS = 1_000_000
+
+
+class Datasets(Protocol):
+    """Where the datasets are that a body may name."""
+
+    async def get(self, dataset_id: str) -> Dataset | None:
+        """The dataset with this digest, or None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +59,33 @@ class Submission:
         for the same fit.
     ended
         Where the fit ended that this one starts from; None where it starts from none.
+    parent
+        The fit whose remedy this one is; None where it is asked for as it is.
     """
 
-    dataset: Dataset
+    problem: Problem
     task: FitTask
     request: dict[str, Any]
     labels: dict[str, str]
     ended: Standing | None
+    parent: UUID | None
 
 
-async def submission_of(body: FitRequest, datasets: DatasetStore, fits: FitStore) -> Submission:
+async def submission_of(
+    body: FitRequest,
+    datasets: Datasets,
+    fits: FitStore,
+    parent: UUID | None = None,
+    problem_of: ProblemOf = FitTask.problem,
+) -> Submission:
     """What a body asks for, looked at from every side that can be seen without running it.
+
+    Parameters
+    ----------
+    parent
+        The fit whose remedy this one is.
+    problem_of
+        Makes the problem of a task and its data, or knows it already.
 
     Raises
     ------
@@ -67,11 +93,11 @@ async def submission_of(body: FitRequest, datasets: DatasetStore, fits: FitStore
         The parts do not go together, or name what is not there.
     """
     dataset = await dataset_of(body.data, datasets)
-    ended = await end_of_the_fit_before(body.solver, fits)
-    return await _beside(dataset.values.size, lambda: _submission(body, dataset, ended))
+    ended = await end_of_the_fit_before(body.solver, fits, parent)
+    return await _beside(dataset.values.size, lambda: _submission(body, dataset, ended, parent, problem_of))
 
 
-async def dataset_of(data: asked_data.Data, datasets: DatasetStore) -> Dataset:
+async def dataset_of(data: asked_data.Data, datasets: Datasets) -> Dataset:
     """The numbers a body brings or names.
 
     Raises
@@ -129,7 +155,9 @@ def _matrix(name: str, rows: list[float] | list[list[float]]) -> FloatArray:
     return np.array(rows, dtype=np.float64)
 
 
-def _submission(body: FitRequest, dataset: Dataset, ended: Standing | None) -> Submission:
+def _submission(
+    body: FitRequest, dataset: Dataset, ended: Standing | None, parent: UUID | None, problem_of: ProblemOf
+) -> Submission:
     clusters = body.inference.clusters
     model = resolve_model(dataset.names, **body.model.model_dump(), clusters=clusters)
     solver = _filled_in(body.solver, dataset.rows)
@@ -141,9 +169,11 @@ def _submission(body: FitRequest, dataset: Dataset, ended: Standing | None) -> S
         recording=_recording(body),
         inference=_inference(body.inference, model),
         others=_others(body.others),
+        explain=tuple(body.explain),
     )
-    check(task, dataset, ended)
-    return Submission(dataset, task, _echo(body, dataset, model, solver).to_json(), body.labels, ended)
+    problem = problem_of(task, dataset)
+    check(task, problem, ended)
+    return Submission(problem, task, _echo(body, dataset, model, solver).to_json(), body.labels, ended, parent)
 
 
 def _echo(body: FitRequest, dataset: Dataset, model: Model, solver: asked.Solver) -> FitRequest:

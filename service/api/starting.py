@@ -1,5 +1,7 @@
 """Where a fit starts that goes on from another: what is known of the end of that one."""
 
+from uuid import UUID
+
 import numpy as np
 
 from service.api.schemas import solver as asked
@@ -12,8 +14,13 @@ from service.jobs.transitions import is_final
 _ALLOWED = "the id of a fit that has succeeded"
 
 
-async def end_of_the_fit_before(solver: asked.Solver, fits: FitStore) -> Standing | None:
+async def end_of_the_fit_before(solver: asked.Solver, fits: FitStore, sibling: UUID | None = None) -> Standing | None:
     """Where the fit ended that the solver starts from; None where it starts from none.
+
+    Parameters
+    ----------
+    sibling
+        A fit that has started from there too: it has kept what the first may have taken with it when it was deleted.
 
     Raises
     ------
@@ -25,7 +32,10 @@ async def end_of_the_fit_before(solver: asked.Solver, fits: FitStore) -> Standin
     fit_id = solver.start.fit
     record = await fits.get(fit_id)
     if record is None:
-        raise _refused("There is no fit of this id.")
+        kept = None if sibling is None else await fits.start_state(sibling)
+        if kept is None:
+            raise _refused("There is no fit of this id.")
+        return Standing.from_bytes(kept)
     if not is_final(record.status):
         raise _refused(f"That fit is still {record.status}.")
     if record.report is None:

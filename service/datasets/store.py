@@ -21,6 +21,12 @@ class DatasetStore:
             row = await cursor.fetchone()
         return None if row is None else Dataset.from_bytes(row["columns"], row["rows"], row["body"], dataset_id)
 
+    async def has(self, dataset_id: str) -> bool:
+        """Whether there is a dataset with this digest."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute("SELECT FROM dataset WHERE id = %s", [dataset_id])
+            return cursor.rowcount > 0
+
 
 async def insert(connection: Connection, dataset: Dataset) -> str:
     """Store the dataset unless its content is there already, and return its id. The caller commits."""

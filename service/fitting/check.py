@@ -8,7 +8,6 @@ from dataclasses import fields, is_dataclass
 
 import numpy as np
 
-from service.fitting.data import Dataset
 from service.fitting.descent.optimizers import Optimizer
 from service.fitting.descent.plan import plan_batches
 from service.fitting.descent.standing import Standing
@@ -28,26 +27,34 @@ MOST_RECORDED_NUMBERS = 2**25
 
 
 @np.errstate(all="ignore")
-def check(task: FitTask, dataset: Dataset, ended: Standing | None = None) -> None:
-    """Raise for what the types alone cannot rule out; `ended` is where the fit did that the task starts from.
+def check(task: FitTask, problem: Problem, ended: Standing | None = None) -> None:
+    """Raise for what the types alone cannot rule out.
+
+    Parameters
+    ----------
+    problem
+        What is to be fitted: `task.problem` of its data.
+    ended
+        Where the fit ended that the task starts from.
 
     Raises
     ------
     InvalidProblem
         Weights below 0 or all 0, a penalty that is no number from 0 up, powers that leave float64, standard errors
         without their clusters, a start of the wrong shape or from a fit of other terms or targets, more steps
-        than can be counted, a recording too large to keep, a scaling that does not go with the model, numbers beyond
-        the precision that is asked for.
+        than can be counted, a recording too large to keep, numbers beyond the precision that is asked for, an
+        explanation of what cannot be.
     """
-    problem, solver = task.problem(dataset), task.solver
+    solver = task.solver
     _check_weights(problem)
     _check_powers(problem)
     _check_penalty(problem, solver.penalty)
     _check_inference(task.inference)
+    _check_explanations(task)
     if isinstance(solver, Descent):
         _check_start(solver, task.model, ended)
         _check_optimizer(solver.optimizer, solver.dtype)
-        _check_length(solver, task.model, task.recording, dataset.rows)
+        _check_length(solver, task.model, task.recording, problem.dataset.rows)
         _check_range(problem, solver, ended)
 
 
@@ -110,6 +117,18 @@ def _check_inference(inference: Inference) -> None:
         )
 
 
+def _check_explanations(task: FitTask) -> None:
+    if not task.explain:
+        return
+    place = ("explain", 0)
+    if not isinstance(task.solver, Descent):
+        message = "An exact fit takes no steps: shapes cannot have led it astray."
+        raise InvalidProblem(place, message, "nothing, or a solver of the kind 'descent'")
+    if len(task.model.targets) > 1:
+        message = f"There are {len(task.model.targets)} targets, and only one alone may be flat where its fit is not."
+        raise InvalidProblem(place, message, "nothing, or a single target")
+
+
 def _check_optimizer(optimizer: Optimizer, dtype: Precision) -> None:
     # A number that is rounded to 0 or infinity would stand for another optimizer, or none.
     for name, number in _numbers(optimizer):
@@ -136,9 +155,7 @@ def _check_range(problem: Problem, descent: Descent, ended: Standing | None) -> 
     largest = float(np.finfo(descent.dtype).max)
     course = ended.course if isinstance(descent.start, Ended) and ended is not None else None
     arrays = (
-        problem.weighted(problem.scaled_x),
-        problem.weighted(problem.scaled_y),
-        problem.weighted(np.ones((problem.dataset.rows, 1))),
+        np.array(problem.largest),
         starting_parameters(problem, descent.start, descent.seed, ended),
         *(() if course is None else (course.slots, course.average)),
         np.array(0.0 if descent.penalty is None else descent.penalty.strength),

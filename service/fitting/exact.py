@@ -11,6 +11,7 @@ import numpy as np
 from service.fitting.arrays import FloatArray
 from service.fitting.comparison import References, compare, describe
 from service.fitting.descent.endings import EXACT, message
+from service.fitting.diagnosis.answer import Diagnosis
 from service.fitting.inference.infer import infer
 from service.fitting.inference.options import Inference
 from service.fitting.others.answer import OtherAnswer, OtherName
@@ -19,10 +20,11 @@ from service.fitting.penalty import Penalty
 from service.fitting.problem import Problem
 from service.fitting.reference.kernels import PLAIN, Kernels
 from service.fitting.reference.least_squares import least_squares
-from service.fitting.solution import LossReport, Remembered, Report
+from service.fitting.solution import LossReport, Report
 from service.fitting.solver import Exact
 
 USUAL = Inference()
+NOTHING = Diagnosis()
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,6 @@ class Finding:
     estimate: FloatArray
     scaled_estimate: FloatArray
     loss: LossReport
-    remembered: tuple[Remembered, ...] = ()
 
 
 def references(problem: Problem, penalty: Penalty | None, kernels: Kernels = PLAIN) -> References:
@@ -75,6 +76,7 @@ def report(
     inference: Inference,
     others: Sequence[OtherName],
     kernels: Kernels,
+    diagnosis: Diagnosis = NOTHING,
 ) -> Report:
     """A solver's finding beside the exact answer, with what the data say about that."""
     model = problem.model
@@ -93,7 +95,7 @@ def report(
         covariance=inferred.covariance,
         collinearity=inferred.collinearity,
         others=_ask(problem, found, others) if others else None,
-        remembered=finding.remembered,
+        diagnosis=diagnosis,
     )
 
 

@@ -1,19 +1,20 @@
 """One verb: ``fit(problem, solver, recording, observer) -> Solution``."""
 
-from collections.abc import Sequence
-
 from service.fitting.descent.backends import engine_for
 from service.fitting.descent.standing import Standing
-from service.fitting.exact import USUAL
-from service.fitting.inference.options import Inference
-from service.fitting.others.answer import OtherName
+from service.fitting.diagnosis.compiled_simulation import simulate
 from service.fitting.problem import Problem
+from service.fitting.questions import Questions
 from service.fitting.recording import Recording
 from service.fitting.reference.compiled import COMPILED
 from service.fitting.solution import Solution
-from service.fitting.solve import solve
+from service.fitting.solve import Tools, solve
 from service.fitting.solver import Solver
 from service.fitting.task import Observer
+
+#: All there is.
+TOOLS = Tools(COMPILED, engine_for, simulate)
+NOTHING_MORE = Questions()
 
 
 def fit(
@@ -21,11 +22,10 @@ def fit(
     solver: Solver,
     recording: Recording,
     observer: Observer,
-    inference: Inference = USUAL,
-    others: Sequence[OtherName] = (),
+    questions: Questions = NOTHING_MORE,
     ended: Standing | None = None,
 ) -> Solution:
-    """Solve the problem and hang the exact answer beside it.
+    """Solve the problem, hang the exact answer beside it, and say why they differ.
 
     Parameters
     ----------
@@ -34,4 +34,4 @@ def fit(
     ended
         Where the fit ended that the solver's start names, if it names one.
     """
-    return solve(problem, solver, recording, observer, inference, others, ended, COMPILED, engine_for)
+    return solve(problem, solver, recording, observer, questions, ended, TOOLS)

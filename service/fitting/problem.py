@@ -79,6 +79,14 @@ class Problem:
         """Targets (n, q) in descent's units; the same array where nothing is scaled."""
         return self.y if self.scaling.targets == "none" else self.units.targets.apply(self.y)
 
+    @cached_property
+    def largest(self) -> float:
+        """The largest size of a number in the weighted rows in descent's units; NaN where one of them is none."""
+        x = self.x if self.scaling.features == "none" else self.units.features.apply(self.x)
+        y = self.y if self.scaling.targets == "none" else self.units.targets.apply(self.y)
+        parts = (x, y, np.ones((self.dataset.rows, 1)))
+        return float(np.max([np.abs(self.weighted(part)).max(initial=0.0) for part in parts]))
+
     def design(self, penalty: Penalty | None = None) -> Design:
         """The left side in the user's units; the data are not copied.
 

@@ -1,9 +1,10 @@
 """The answer to a fit: plain numbers, beside the trajectory's arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from service.fitting.descent.standing import Standing
+from service.fitting.diagnosis.answer import Diagnosis
 from service.fitting.inference.tables import Collinearity, CovarianceMatrix, InferenceReport, TargetSummary
 from service.fitting.others.answer import OtherAnswer
 from service.fitting.outcome import Outcome
@@ -72,36 +73,6 @@ class NullDirection:
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """A direction in which a descent is still nearer to its start than to the optimum.
-
-    An eigenvector v of the loss's Hessian in descent's units, of length 1, or a direction along which the loss is flat.
-    The gap along it is v'(W - W*), a number a target.
-
-    Attributes
-    ----------
-    name
-        In words, the largest part being 1: "x1 - x2".
-    terms, coefficients
-        The entries of v, all of them.
-    eigenvalue
-        By which a gap g along v adds eigenvalue g^2 / 2 to the loss in descent's units; 0 where the loss is flat.
-    gap_at_start, gap_at_end
-        Lengths over all targets.
-    left
-        The share of the start's gap that is left in its own direction: 1 where the descent has not moved.
-    """
-
-    name: str
-    terms: tuple[str, ...]
-    coefficients: tuple[float, ...]
-    eigenvalue: float
-    gap_at_start: float
-    gap_at_end: float
-    left: float
-
-
-@dataclass(frozen=True)
 class ReferenceReport:
     """How the reference was found.
 
@@ -137,7 +108,8 @@ class ReferenceReport:
 class Report:
     """Everything of a solution but the trajectory: small, and made of plain numbers.
 
-    `engine` names what did the work: ``least_squares``, ``numpy_rows``, ``tensorflow_xla``.
+    `engine` names what did the work: ``least_squares``, ``numpy_rows``, ``tensorflow_xla``. The `diagnosis` of an exact
+    answer is empty.
     """
 
     outcome: Outcome
@@ -150,7 +122,7 @@ class Report:
     covariance: tuple[CovarianceMatrix, ...] | None
     collinearity: Collinearity | None
     others: tuple[OtherAnswer, ...] | None
-    remembered: tuple[Remembered, ...] = ()
+    diagnosis: Diagnosis = field(default_factory=Diagnosis)
 
 
 @dataclass(frozen=True, eq=False)

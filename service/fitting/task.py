@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from service.fitting.data import Dataset
+from service.fitting.diagnosis.end import Explanation
 from service.fitting.inference.options import Inference
 from service.fitting.loss import Loss
 from service.fitting.model import Model
 from service.fitting.others.answer import OtherName
 from service.fitting.problem import Problem
+from service.fitting.questions import Questions
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
 from service.fitting.solver import Solver
@@ -26,10 +28,16 @@ class FitTask:
     recording: Recording = field(default_factory=Recording)
     inference: Inference = field(default_factory=Inference)
     others: tuple[OtherName, ...] = ()
+    explain: tuple[Explanation, ...] = ()
 
     def problem(self, dataset: Dataset) -> Problem:
         """The dataset read with this task's model."""
         return Problem(dataset, self.model, self.scaling, self.loss)
+
+    @property
+    def questions(self) -> Questions:
+        """What is asked about the answer."""
+        return Questions(self.inference, self.others, self.explain)
 
 
 @dataclass(frozen=True)

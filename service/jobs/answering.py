@@ -1,4 +1,4 @@
-"""What the child does all day: takes an order, fits, answers."""
+"""What the child does all day: takes an order, fits or simulates, answers."""
 
 import os
 import threading
@@ -11,6 +11,8 @@ from typing import NoReturn, get_args
 from service.fitting.data import Dataset
 from service.fitting.descent.optimizers import Adam
 from service.fitting.descent.standing import Standing
+from service.fitting.diagnosis.compiled_simulation import simulate
+from service.fitting.diagnosis.simulation import Simulated, Simulation
 from service.fitting.errors import InvalidProblem
 from service.fitting.fit import fit
 from service.fitting.model import Model
@@ -54,7 +56,7 @@ def serve(line: Line) -> NoReturn:
     The rest of warming up goes on beside the orders: on a machine's first start it takes seconds, and only an order
     that needs what is being compiled waits for it.
     """
-    orders: SimpleQueue[Order] = SimpleQueue()
+    orders: SimpleQueue[Order | Simulation] = SimpleQueue()
     threading.Thread(target=_receive, args=(line, orders), name="orders", daemon=True).start()
     answer(_FIRST_FIT, lambda _: None)
     line.send(Ready(pools()))
@@ -69,14 +71,16 @@ def warm() -> None:
         answer(order, lambda _: None)
 
 
-def answer(order: Order, tell: Callable[[Progress | Part], None]) -> Answer:
+def answer(order: Order | Simulation, tell: Callable[[Progress | Part], None]) -> Answer | Simulated:
     """Fit; tell of progress and of what is written down on the way; whatever happens, come back with an answer.
+
+    Or take a simulation's steps, of which nothing is told on the way.
 
     `tell` may take its time: the fit waits for it.
     """
     teller = Teller(tell)
     try:
-        return teller.solved(_fit(order, teller))
+        return simulate(order) if isinstance(order, Simulation) else teller.solved(_fit(order, teller))
     except InvalidProblem as reason:
         return Refused(reason)
     except Exception:  # noqa: BLE001 - the child's outermost frame: its log is the worker's
@@ -87,10 +91,10 @@ def _fit(order: Order, teller: Teller) -> Solution:
     task = order.task
     ended = None if order.ended is None else Standing.from_bytes(order.ended)
     problem = task.problem(order.dataset)
-    return fit(problem, task.solver, task.recording, teller, task.inference, task.others, ended)
+    return fit(problem, task.solver, task.recording, teller, task.questions, ended)
 
 
-def _receive(line: Line, orders: "SimpleQueue[Order]") -> None:
+def _receive(line: Line, orders: "SimpleQueue[Order | Simulation]") -> None:
     # In a thread, so that the end of the stream is seen during a fit; and then there is nobody left to tell.
     try:
         while True:

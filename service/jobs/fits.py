@@ -33,6 +33,7 @@ class FitStore:
         request: dict[str, Any],
         labels: dict[str, str],
         start_state: bytes | None = None,
+        parent: UUID | None = None,
     ) -> FitRecord:
         """Store dataset, fit and job in one transaction: an accepted fit has a job, a refused one leaves nothing.
 
@@ -43,9 +44,11 @@ class FitStore:
         start_state
             Where the fit ended that this one starts from, as `Standing.to_bytes` makes it: a copy of its own, so that
             it does not depend on that fit any more.
+        parent
+            The fit whose remedy this one is.
         """
         fit_id = uuid4()
-        values = _asked(fit_id, task, request, labels) | {"start_state": start_state}
+        values = _asked(fit_id, task, request, labels, start_state, parent)
         async with transaction(self._pool) as connection:
             dataset_id = await datasets.insert(connection, dataset)
             job_id = await self._queue.enqueue(connection, fit_id)
@@ -61,13 +64,14 @@ class FitStore:
         labels: dict[str, str],
         solved: Solved,
         start_state: bytes | None = None,
+        parent: UUID | None = None,
     ) -> FitRecord:
         """Store dataset and fit, solved already, by one statement: it needs no job.
 
         In everything that can be seen it is as if it had been submitted, and solved at its first attempt.
         """
         fit_id = uuid4()
-        values = _asked(fit_id, task, request, labels) | datasets.values(dataset) | {"start_state": start_state}
+        values = _asked(fit_id, task, request, labels, start_state, parent) | datasets.values(dataset)
         values |= {"result": RESULT.encode(Result(solved.report, solved.trajectory)), "end_state": solved.end_state}
         values["progress"] = None if solved.progress is None else PROGRESS.encode(solved.progress)
         statement = _INSERT_SOLVED
@@ -80,6 +84,7 @@ class FitStore:
             [row] = await cursor.fetchall()
         return FitRecord(
             id=fit_id,
+            parent=parent,
             dataset_id=dataset.digest,
             request=request,
             labels=labels,
@@ -123,6 +128,7 @@ class FitStore:
         self,
         *,
         status: FitStatus | None,
+        parent: UUID | None,
         labels: dict[str, str],
         size: int,
         before: tuple[datetime, UUID] | None,
@@ -131,12 +137,13 @@ class FitStore:
 
         Parameters
         ----------
-        status, labels
+        status, parent, labels
             What all of them have; None and {} for any.
         before
             Creation time and id of the last fit of the page before; None for the first page.
         """
-        wanted = {"status": status, "labels": json.dumps(labels) if labels else None, "before": before}
+        shared = json.dumps(labels) if labels else None
+        wanted = {"status": status, "parent": parent, "labels": shared, "before": before}
         # Only the conditions that are asked for: PostgreSQL cannot use an index through "is null or".
         conditions = [_CONDITIONS[name] for name, value in wanted.items() if value is not None]
         created_at, last_id = before or (None, None)
@@ -151,8 +158,16 @@ class FitStore:
         return await read_trajectory(self._pool, fit_id, wanted)
 
 
-def _asked(fit_id: UUID, task: FitTask, request: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
-    return {"id": fit_id, "request": json.dumps(request), "task": TASK.encode(task), "labels": json.dumps(labels)}
+def _asked(
+    fit_id: UUID,
+    task: FitTask,
+    request: dict[str, Any],
+    labels: dict[str, str],
+    start_state: bytes | None,
+    parent: UUID | None,
+) -> dict[str, Any]:
+    texts = {"request": json.dumps(request), "task": TASK.encode(task), "labels": json.dumps(labels)}
+    return {"id": fit_id, "start_state": start_state, "parent": parent, **texts}
 
 
 def _record(row: DictRow) -> FitRecord:
@@ -175,6 +190,7 @@ _PLAIN = (
     "status",
     "version",
     "attempt",
+    "parent",
     "dataset_id",
     "request",
     "labels",
@@ -186,18 +202,18 @@ _ENCODED = ("progress", "result", "error")
 _COLUMNS = ", ".join([*_PLAIN, *(f"{name}::text AS {name}" for name in _ENCODED)])
 
 _INSERT = f"""
-INSERT INTO fit (id, status, dataset_id, job_id, request, task, labels, start_state)
-VALUES (%(id)s, 'queued', %(dataset_id)s, %(job_id)s, %(request)s, %(task)s, %(labels)s, %(start_state)s)
+INSERT INTO fit (id, status, parent, dataset_id, job_id, request, task, labels, start_state)
+VALUES (%(id)s, 'queued', %(parent)s, %(dataset_id)s, %(job_id)s, %(request)s, %(task)s, %(labels)s, %(start_state)s)
 RETURNING {_COLUMNS}
 """
 
 _INSERT_FINISHED = """
 INSERT INTO fit (
-    id, status, attempt, dataset_id, request, task, labels, progress, result, start_state, end_state,
+    id, status, attempt, parent, dataset_id, request, task, labels, progress, result, start_state, end_state,
     started_at, finished_at
 )
 VALUES (
-    %(id)s, 'succeeded', 1, %(dataset_id)s, %(request)s, %(task)s, %(labels)s, %(progress)s, %(result)s,
+    %(id)s, 'succeeded', 1, %(parent)s, %(dataset_id)s, %(request)s, %(task)s, %(labels)s, %(progress)s, %(result)s,
     %(start_state)s, %(end_state)s, now(), now()
 )
 RETURNING id, status, version, attempt, created_at, started_at, finished_at
@@ -219,6 +235,7 @@ SELECT {_ANSWERED} FROM finished
 
 _CONDITIONS = {
     "status": "status = %(status)s",
+    "parent": "parent = %(parent)s",
     "labels": "labels @> %(labels)s::jsonb",
     "before": "(created_at, id) < (%(created_at)s, %(id)s)",
 }

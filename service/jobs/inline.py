@@ -2,9 +2,10 @@
 
 They are the exact ones, and descents that have a closed form: without Numba, nothing else is quick enough.
 
-They are solved in its event loop, where for as long as it takes nobody else is answered: that bounds them to less than
-the queue itself takes, some 10 ms. Handed to a thread, a fifth fewer were answered a second, and each took 0.2 ms more:
-NumPy hardly ever lets go of Python's lock on small arrays.
+Exact ones are solved in its event loop, where for as long as it takes nobody else is answered: that bounds them to less
+than the queue itself takes, some 10 ms. Handed to a thread, a fifth fewer were answered a second, and each took 0.2 ms
+more: NumPy hardly ever lets go of Python's lock on small arrays. A descent takes longer, as what is said of its end is
+worked out too: it is one for a thread, where it takes turns with the event loop.
 """
 
 from service.fitting.data import Dataset
@@ -12,18 +13,21 @@ from service.fitting.descent.backends import closed_form
 from service.fitting.descent.engine import Arena, Engine
 from service.fitting.descent.plan import plan_batches
 from service.fitting.descent.standing import Standing
+from service.fitting.diagnosis.simulation import Simulated, Simulation
 from service.fitting.recording import recorded_steps
 from service.fitting.reference.double_double import Pair
 from service.fitting.reference.kernels import PLAIN, Block
-from service.fitting.solve import solve
+from service.fitting.solve import Tools, solve
 from service.fitting.solver import Backend, Descent, Exact
 from service.fitting.task import FitTask
 from service.jobs.messages import Part, Solved
 from service.jobs.telling import Teller
 
-#: No fit is let into the event loop, or left there, for longer than about this.
+#: No exact fit is let into the event loop, or left there, for longer than about this.
 MOST_SECONDS = 5e-3
-#: As much of it may go into passes over the data in doubled precision.
+#: And no descent into a thread beside it.
+MOST_SECONDS_DESCENDING = 1.5e-2
+#: As much of either may go into passes over the data in doubled precision.
 MOST_SECONDS_REFINING = 3e-3
 
 # Measured on one core of an AMD EPYC, for 5 to 5000 rows, 1 to 300 columns and 1 to 3 targets. Inference with all its
@@ -37,9 +41,18 @@ _SECONDS_A_BATCH = 3e-4
 _SECONDS_A_RECORDED_NUMBER = 2.2e-7
 _SECONDS_A_MAP_PRODUCT = 1.2e-6
 _SECONDS_A_BATCH_PRODUCT = 8e-8
+# What is said of its end, remedies run and all: at least, and for each number of its state.
+_SECONDS_A_DIAGNOSIS = 7e-3
+_SECONDS_A_DIAGNOSED_NUMBER = 5e-4
 # One pass over rows in doubled precision: each call, each product.
 _SECONDS_A_CALL = 3e-5
 _SECONDS_A_PRODUCT = 1.5e-7
+
+
+def is_small(task: FitTask, dataset: Dataset) -> bool:
+    """Whether the fit is one for the process that serves HTTP, going by its size."""
+    most = MOST_SECONDS if isinstance(task.solver, Exact) else MOST_SECONDS_DESCENDING
+    return not task.others and _estimated_seconds(task, dataset) <= most
 
 
 def solve_at_once(task: FitTask, dataset: Dataset, ended: Standing | None = None) -> Solved | None:
@@ -59,14 +72,12 @@ def solve_at_once(task: FitTask, dataset: Dataset, ended: Standing | None = None
     InvalidProblem
         The problem cannot be fitted as asked.
     """
-    if task.others or _estimated_seconds(task, dataset) > MOST_SECONDS:
+    if not is_small(task, dataset):
         return None
     teller, kernels = Teller(_unsaid), _SparingKernels(MOST_SECONDS_REFINING)
     try:
-        solution = solve(
-            task.problem(dataset), task.solver, task.recording, teller, task.inference, (), ended,
-            kernels, _closed_form_only,
-        )  # fmt: skip
+        tools = Tools(kernels, _closed_form_only, _nobody)
+        solution = solve(task.problem(dataset), task.solver, task.recording, teller, task.questions, ended, tools)
     except TooMuchWork:
         return None
     return teller.solved(solution)
@@ -77,6 +88,10 @@ def _closed_form_only(backend: Backend, arena: Arena) -> tuple[Engine, int]:
     if engine is None:
         raise TooMuchWork
     return engine
+
+
+def _nobody(simulation: Simulation) -> Simulated:  # noqa: ARG001
+    raise TooMuchWork
 
 
 def _unsaid(message: object) -> None:
@@ -93,7 +108,7 @@ def _estimated_seconds(task: FitTask, dataset: Dataset) -> float:
 
 
 def _descent_seconds(task: FitTask, descent: Descent, dataset: Dataset) -> float:
-    """Beside the exact answer: the batches' products and maps, the epoch's powers, what is said of recorded steps."""
+    """Beside the exact answer: the batches' products and maps, the epoch's powers, what is said of steps and end."""
     plan, recording = plan_batches(descent, dataset.rows), task.recording
     m, q = len(task.model.terms), len(task.model.targets)
     state = m if getattr(descent.optimizer, "momentum", 0.0) == 0.0 else 2 * m
@@ -101,6 +116,8 @@ def _descent_seconds(task: FitTask, descent: Descent, dataset: Dataset) -> float
     maps = plan.steps_per_epoch + (plan.total_steps // plan.steps_per_epoch).bit_length()
     return (
         _SECONDS_A_DESCENT
+        + _SECONDS_A_DIAGNOSIS
+        + _SECONDS_A_DIAGNOSED_NUMBER * state
         + _SECONDS_A_BATCH * plan.steps_per_epoch
         + _SECONDS_A_RECORDED_NUMBER * recorded * state * q
         + _SECONDS_A_MAP_PRODUCT * maps * state**3

@@ -1,7 +1,8 @@
 """What a worker and its child say to each other, pickled, over their socket.
 
 The child says `Ready` once; then the worker sends one `Order` at a time, and the child answers it with any number of
-`Progress` and `Part` and in the end with one `Solved`, `Refused` or `Broken`.
+`Progress` and `Part` and in the end with one `Solved`, `Refused` or `Broken`. A `Simulation` it answers with a
+`Simulated`, or with `Broken`.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.fitting.data import Dataset
+from service.fitting.diagnosis.simulation import Simulated
 from service.fitting.errors import InvalidProblem
 from service.fitting.solution import Report
 from service.fitting.task import FitTask, Progress
@@ -95,4 +97,4 @@ class Broken:
 
 
 Answer = Solved | Refused | Broken
-Message = Ready | Progress | Part | Answer
+Message = Ready | Progress | Part | Answer | Simulated

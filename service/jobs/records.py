@@ -54,6 +54,8 @@ class FitRecord:
         Grows with every change a client can see.
     attempt
         How often the fit was started; a start that a shutdown took back does not count.
+    parent
+        The fit whose remedy this one is, there still or not; None for one that was asked for as it is.
     report, trajectory
         None until it succeeded; `trajectory` also where no steps were taken.
     error
@@ -64,6 +66,7 @@ class FitRecord:
     status: FitStatus
     version: int
     attempt: int
+    parent: UUID | None
     dataset_id: str
     request: dict[str, Any]
     labels: dict[str, str]

@@ -12,9 +12,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+from service.fitting.diagnosis.simulation import Simulated, Simulation
 from service.fitting.task import Progress
 from service.jobs.line import Line
 from service.jobs.messages import Answer, Broken, Message, Order, Part, Ready, Refused, Solved
@@ -95,6 +97,19 @@ class FitRunner:
             case Broken(traceback):
                 raise FitBroke(traceback)
 
+    async def simulate(self, simulation: Simulation) -> Simulated:
+        """Have the child take a simulation's steps, as it fits in `run`.
+
+        Raises
+        ------
+        ChildCrashed, FitBroke
+        """
+        match await self._use(lambda child: child.simulate(simulation)):
+            case Broken(traceback):
+                raise FitBroke(traceback)
+            case simulated:
+                return simulated
+
     async def close(self) -> None:
         """Kill the child, if there is one, and see it gone."""
         child, self._child = self._child, None
@@ -119,6 +134,8 @@ class Child:
     def __init__(self, process: "subprocess.Popen[bytes]", line: Line) -> None:
         self._process = process
         self._line = line
+        # Of its own: those that everybody shares may all be waiting for what this child is asked.
+        self._thread = ThreadPoolExecutor(1, "child")
 
     @classmethod
     def start(cls, environment: Mapping[str, str], threads: int) -> "Child":
@@ -162,23 +179,35 @@ class Child:
                     return message
             message = await self._converse(self._line.receive)
 
+    async def simulate(self, simulation: Simulation) -> Simulated | Broken:
+        """Send the simulation and wait for what comes of it. Raises `ChildCrashed`."""
+        said = await self._converse(functools.partial(_ask, self._line, simulation))
+        while isinstance(said, Ready):
+            said = await self._converse(self._line.receive)
+        assert isinstance(said, Simulated | Broken)
+        return said
+
     async def close(self) -> None:
         """Kill the process, whatever it is doing, and see it gone."""
         self._process.kill()
-        await asyncio.to_thread(self._process.wait)
+        await self._in_thread(self._process.wait)
+        self._thread.shutdown(wait=False)
         self._line.close()
 
     async def _converse(self, conversation: Callable[[], T]) -> T:
-        talk = asyncio.get_running_loop().run_in_executor(None, conversation)
+        talk = self._in_thread(conversation)
         try:
             return await asyncio.shield(talk)
         except (EOFError, OSError) as error:
-            raise ChildCrashed(await asyncio.to_thread(self._ending)) from error
+            raise ChildCrashed(await self._in_thread(self._ending)) from error
         except asyncio.CancelledError:
             # The thread cannot be cancelled, and the line not closed under it: killed, the child ends both.
             self._process.kill()
             await asyncio.gather(talk, return_exceptions=True)
             raise
+
+    def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _ending(self) -> str:
         # The end of the stream comes a moment before the end of the process.
@@ -198,7 +227,7 @@ def describe_exit(returncode: int | None) -> str:
     return f"was killed by {name}{hint}"
 
 
-def _ask(line: Line, order: Order) -> Message:
+def _ask(line: Line, order: Order | Simulation) -> Message:
     line.send(order)
     first: Message = line.receive()
     return first

@@ -12,6 +12,7 @@ import pytest
 
 from service.api.app import create_app
 from service.bootstrap import Services, open_services
+from service.fitting.diagnosis.answer import Diagnosis
 from service.fitting.inference.tables import Collinearity, CovarianceMatrix, InferenceReport, TargetSummary
 from service.fitting.others.answer import OtherAnswer, OtherCoefficient
 from service.fitting.outcome import Outcome
@@ -24,6 +25,7 @@ from service.jobs.records import FitError, TrajectoryExtent
 from service.settings import Settings
 from tests.api.contract import watch
 from tests.fitting.trajectories import TERMS, trajectory
+from tests.jobs.reports import diagnosis
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -167,6 +169,7 @@ def _report(steps: int | None) -> Report:
         others=(
             OtherAnswer("r", "R lm", True, None, (OtherCoefficient("y", "x", np.nan, np.nan, np.nan),), "NA there."),
         ),
+        diagnosis=Diagnosis() if steps is None else diagnosis(np.nan),
     )
 
 

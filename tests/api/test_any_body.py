@@ -47,6 +47,11 @@ EXACT: dict[str, Any] = {
     "solver": {"kind": "exact", "penalty": None},
     "inference": {"standard_errors": "hc3", "clusters": None, "covariance": True, "collinearity": True},
 }
+PLAIN: dict[str, Any] = DESCENT | {
+    "solver": DESCENT["solver"]
+    | {"optimizer": {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.5, "nesterov": True, "weight_decay": None}},
+    "explain": ["broadcast"],
+}
 PREDICTION: dict[str, Any] = {"data": {"columns": {"a": [1, 2], "b": [0.5, 3]}}, "confidence_level": 0.9}
 ROWS: dict[str, Any] = {"data": {"x": [[1, 2], [0.5, 3]]}, "confidence_level": None}
 JSON = {"content-type": "application/json"}
@@ -127,6 +132,12 @@ def test_an_answer_with_its_rows_or_a_problem(api: httpx.Client, text: str) -> N
         assert api.get(links["observations"]).status_code == 200
         predicted = api.post(links["predictions"], json={"data": {"columns": {"x": [2, 1e300], "z": [0, -1e300]}}})
         assert predicted.status_code in (200, 422)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(text=_altered(PLAIN))
+def test_a_forecast_or_a_problem(api: httpx.Client, text: str) -> None:
+    assert _sent(api, "/v1/forecasts", text).status_code in (200, 400, 422)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

@@ -89,7 +89,7 @@ INVALID: list[tuple[Any, str, str]] = [
     (_optimizer(kind="bfgs"), "/solver/optimizer/kind", "'sgd', 'rmsprop'"),
     (_optimizer(kind=["sgd"]), "/solver/optimizer/kind", "'sgd', 'rmsprop'"),
     (_optimizer(kind={}), "/solver/optimizer/kind", "'sgd', 'rmsprop'"),
-    (_with(solvr={}), "/solvr", "data, model, scaling, loss, solver, inference, others, record, labels"),
+    (_with(solvr={}), "/solvr", "data, model, scaling, loss, solver, inference, others, explain, record, labels"),
     # The same, one level down: the list of fields is that of the very object.
     (_optimizer(kind="sgd", rho=0.9), "/solver/optimizer/rho", "kind, learning_rate, momentum, nesterov"),
     (_optimizer(rho=0.9), "/solver/optimizer/rho", "kind, learning_rate, momentum, nesterov"),
@@ -193,6 +193,14 @@ INVALID: list[tuple[Any, str, str]] = [
     (_with(others="r"), "/others", "a list"),
     (_with(others={"r": True}), "/others", "a list"),
     (_with(others=None), "/others", "a list"),
+    # Explanations.
+    (_with(explain=["magic"]), "/explain/0", "'broadcast'"),
+    (_with(explain=["broadcast", "broadcast"]), "/explain", "at most 1"),
+    (_with(explain=[None]), "/explain/0", "'broadcast'"),
+    (_with(explain="broadcast"), "/explain", "a list"),
+    (_with(explain={"broadcast": True}), "/explain", "a list"),
+    (_with(explain=None), "/explain", "a list"),
+    (_columns(x=[1, 2], y1=[1, 2], y2=[3, 4]) | {"explain": ["broadcast"]}, "/explain/0", "a single target"),
     (_with(loss="huber"), "/loss", "'mse' or 'sum_squares'"),
     (_with(scaling={"features": "unit"}), "/scaling/features", "'none', 'standard', 'minmax', 'maxabs' or 'robust'"),
     (_with(scaling={"targets": None}), "/scaling/targets", "'maxabs' or 'robust'"),
@@ -312,9 +320,12 @@ def _problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return problem
 
 
+@pytest.mark.parametrize("path", ["/v1/fits", "/v1/forecasts"])
 @pytest.mark.parametrize(("body", "pointer", "allowed"), INVALID, ids=[str(body)[:70] for body, *_ in INVALID])
-def test_an_invalid_body_is_refused_at_its_place(api: httpx.Client, body: Any, pointer: str, allowed: str) -> None:
-    answer = api.post("/v1/fits", content=json.dumps(body), headers=JSON)
+def test_an_invalid_body_is_refused_at_its_place(
+    api: httpx.Client, path: str, body: Any, pointer: str, allowed: str
+) -> None:
+    answer = api.post(path, content=json.dumps(body), headers=JSON)
     code = answer.json().get("code")
     assert code in ("invalid-request", "invalid-problem")
     fault = _problem(answer, 422, code)["errors"][0]
@@ -322,6 +333,25 @@ def test_an_invalid_body_is_refused_at_its_place(api: httpx.Client, body: Any, p
     assert allowed in fault["allowed"]
     assert fault["message"].endswith(".")
     assert "see /openapi.json" not in fault["allowed"]
+
+
+EXACT = _with(solver={"kind": "exact"})
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "pointer", "allowed"),
+    [
+        ("/v1/forecasts", EXACT, "/solver/kind", "'descent'"),
+        ("/v1/fits", EXACT | {"explain": ["broadcast"]}, "/explain/0", "'descent'"),
+    ],
+)
+def test_what_takes_steps_is_not_asked_of_the_exact_solver(
+    api: httpx.Client, path: str, body: Any, pointer: str, allowed: str
+) -> None:
+    answer = api.post(path, json=body)
+    [fault] = _problem(answer, 422, answer.json()["code"])["errors"]
+    assert (fault["pointer"], fault["message"][:28]) == (pointer, "An exact fit takes no steps:")
+    assert allowed in fault["allowed"]
 
 
 UNREADABLE = {
@@ -344,9 +374,10 @@ UNREADABLE = {
 }
 
 
+@pytest.mark.parametrize("path", ["/v1/fits", "/v1/forecasts"])
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
-def test_what_is_not_json_is_unreadable(api: httpx.Client, body: bytes) -> None:
-    problem = _problem(api.post("/v1/fits", content=body, headers=JSON), 400, "unreadable-body")
+def test_what_is_not_json_is_unreadable(api: httpx.Client, path: str, body: bytes) -> None:
+    problem = _problem(api.post(path, content=body, headers=JSON), 400, "unreadable-body")
     assert body == b"" or ("line" in problem["detail"] and "column" in problem["detail"])
 
 
@@ -435,7 +466,10 @@ BAD_QUERIES = [
     ("/v1/fits?label.a%20b=c", "label.a b"),
     ("/v1/fits?" + "&".join(f"label.a{i}=b" for i in range(33)), "label."),
     ("/v1/fits?label.a=b&label.a=c", "label.a"),
+    ("/v1/fits?parent=x", "parent"),
+    ("/v1/fits?parent=", "parent"),
     ("/v1/cases?x=1", "x"),
+    ("/v1/causes?code=agrees", "code"),
     ("/v1/solvers?kind=adam", "kind"),
     ("/v1/fits/00000000-0000-4000-8000-000000000000/script?target=torch", "target"),
     ("/v1/fits/00000000-0000-4000-8000-000000000000/script?language=r", "language"),
@@ -468,6 +502,9 @@ def test_a_bad_query_names_its_parameter(api: httpx.Client, path: str, parameter
     assert "see /openapi.json" not in fault["allowed"]
 
 
-def test_a_post_takes_no_query(api: httpx.Client) -> None:
-    answer = api.post("/v1/fits?wait=5", json=GOOD)
+@pytest.mark.parametrize(
+    "path", ["/v1/fits", "/v1/forecasts", "/v1/fits/00000000-0000-4000-8000-000000000000/remedies/0"]
+)
+def test_a_post_takes_no_query(api: httpx.Client, path: str) -> None:
+    answer = api.post(f"{path}?wait=5", json=GOOD)
     assert _problem(answer, 422, "invalid-request")["errors"][0]["parameter"] == "wait"

@@ -102,6 +102,7 @@ def test_a_fit_is_accepted_with_every_default_filled_in(api: httpx.Client) -> No
             "collinearity": False,
         },
         "others": [],
+        "explain": [],
         "record": {"every": "epoch", "coefficients": True, "limit": 10000},
         "labels": {"team": "a/b ü"},
     }

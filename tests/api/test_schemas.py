@@ -12,14 +12,24 @@ import pytest
 from service.api.json_text import parse
 from service.api.mapping import dataset_of
 from service.api.optimizer_mapping import optimizer_of
-from service.api.schemas import fit, inference, optimizer
+from service.api.schemas import diagnosis as said
+from service.api.schemas import fit, forecast, inference, optimizer
 from service.api.schemas import solver as asked
 from service.api.schemas.bodies import LONGEST_COLUMN_NAME
-from service.api.schemas.request import FitRequest, InferenceOptions, ModelOptions, RecordOptions, ScalingOptions
+from service.api.schemas.request import (
+    ExplanationName,
+    FitRequest,
+    InferenceOptions,
+    ModelOptions,
+    RecordOptions,
+    ScalingOptions,
+)
 from service.fitting import penalty, solution
 from service.fitting import solver as domain
 from service.fitting.data import LONGEST_NAME, Dataset
 from service.fitting.descent import optimizers, schedules, start
+from service.fitting.diagnosis import answer as diagnosed
+from service.fitting.diagnosis.end import Explanation
 from service.fitting.inference import tables
 from service.fitting.inference.options import Inference
 from service.fitting.model import Model
@@ -53,6 +63,7 @@ EXAMPLE = """
     "covariance": false, "collinearity": false
   },
   "others": [],
+  "explain": [],
   "record": {"every": "epoch", "coefficients": true, "limit": 10000},
   "labels": {}
 }
@@ -142,6 +153,11 @@ ANSWERED: list[tuple[type, type]] = [
     (inference.Collinearity, tables.Collinearity),
     (inference.OtherAnswer, answer.OtherAnswer),
     (inference.OtherCoefficient, answer.OtherCoefficient),
+    (said.StepsTo, diagnosed.StepsTo),
+    (said.Gap, diagnosed.Gap),
+    (said.Cause, diagnosed.Cause),
+    (forecast.ExpectedCoefficient, diagnosed.Expected),
+    (forecast.End, diagnosed.Place),
 ]
 
 
@@ -150,9 +166,28 @@ def test_what_is_answered_has_the_domains_names(schema: Any, value: Any) -> None
     assert schema.model_fields.keys() == {field.name for field in dataclasses.fields(value)}
 
 
+def _names(value: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(value)}
+
+
 def test_a_report_has_all_of_a_result_but_the_trajectory() -> None:
-    report = {field.name for field in dataclasses.fields(solution.Report)}
+    report = _names(solution.Report) - {"diagnosis"} | _names(diagnosed.Diagnosis)
     assert fit.FitResult.model_fields.keys() == report | {"trajectory"}
+
+
+def test_a_forecast_is_answered_with_its_diagnosis_beside_the_rest() -> None:
+    assert forecast.Forecast.model_fields.keys() == _names(diagnosed.Forecast) - {"diagnosis"} | _names(
+        diagnosed.Diagnosis
+    )
+
+
+def test_what_is_computed_of_a_diagnosis_is_answered_too() -> None:
+    assert said.Direction.model_fields.keys() == _names(diagnosed.Direction) - {"coefficients"}
+    assert said.Remedy.model_fields.keys() == _names(diagnosed.Remedy) | {"verified", "href"}
+
+
+def test_what_can_be_explained_has_the_domains_names() -> None:
+    assert get_args(ExplanationName) == get_args(Explanation)
 
 
 def test_column_names_have_the_same_bound_on_both_sides() -> None:

@@ -7,9 +7,23 @@ from typing import Any
 
 def fitted(address: str, body: dict[str, Any]) -> dict[str, Any]:
     """The fit that a body asks for, finished."""
+    fit = posted(address, "/v1/fits", body)
+    assert fit["status"] == "succeeded", fit["error"]
+    return fit
+
+
+def posted(address: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a POST answers."""
     headers = {"Content-Type": "application/json", "Prefer": "wait=60"}
-    request = urllib.request.Request(f"{address}/v1/fits", json.dumps(body).encode(), headers)
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address + path, data, headers, method="POST")
     with urllib.request.urlopen(request, timeout=90) as answer:
-        fit: dict[str, Any] = json.load(answer)
+        parsed: dict[str, Any] = json.load(answer)
+    return parsed
+
+
+def remedied(address: str, remedy: dict[str, Any]) -> dict[str, Any]:
+    """The fit that a remedy starts, finished."""
+    fit = posted(address, remedy["href"])
     assert fit["status"] == "succeeded", fit["error"]
     return fit

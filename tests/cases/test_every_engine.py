@@ -15,8 +15,8 @@ from service.fitting.descent.numpy_engine import NumpyRowsEngine
 from service.fitting.descent.numpy_statistics import NumpyStatisticsEngine
 from service.fitting.descent.rules import rule_of
 from service.fitting.descent.run import run
+from service.fitting.descent.setting import Setting
 from service.fitting.exact import Finding, references
-from service.fitting.reference.kernels import PLAIN
 from service.fitting.solver import Backend, Descent
 from service.fitting.task import Collector
 from service.fitting.trajectory import Trajectory
@@ -48,10 +48,10 @@ def _descended(submission: Submission, engine: type[Any]) -> tuple[Finding, Traj
         return made, made.longest_block
 
     task, collector = submission.task, Collector()
-    problem = task.problem(submission.dataset)
+    problem = submission.problem
     assert isinstance(task.solver, Descent)
     found = references(problem, task.solver.penalty)
-    finding = run(problem, task.solver, task.recording, collector, found, PLAIN, only_this).finding
+    finding = run(Setting.of(problem, task.solver, found), task.recording, collector, only_this).finding
     assert collector.trajectory is not None
     return finding, collector.trajectory
 

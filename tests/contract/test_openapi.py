@@ -72,6 +72,9 @@ def test_every_operation_is_named_and_tagged(document: dict[str, Any]) -> None:
         "get /v1/fits/{fit_id}/observations": "get_observations",
         "post /v1/fits/{fit_id}/predictions": "predict",
         "get /v1/fits/{fit_id}/script": "get_script",
+        "post /v1/fits/{fit_id}/remedies/{number}": "apply_remedy",
+        "post /v1/forecasts": "create_forecast",
+        "get /v1/causes": "list_causes",
         "get /v1/solvers": "list_solvers",
         "get /v1/cases": "list_cases",
         "get /v1/cases/{name}": "get_case",
@@ -137,6 +140,18 @@ ANSWERS = [
     "TargetPrediction",
     "Predicted",
     "Extrapolation",
+    "Forecast",
+    "Place",
+    "End",
+    "ExpectedCoefficient",
+    "Direction",
+    "StepsTo",
+    "Cause",
+    "Remedy",
+    "Gap",
+    "CauseCatalogue",
+    "CauseDescription",
+    "CauseNumber",
     "SolverCatalogue",
     "KindDescription",
     "OptionDescription",
@@ -234,6 +249,12 @@ HEADERS = {
     ("post /v1/fits/{fit_id}/predictions", "409"): {"Retry-After"},
     ("get /v1/fits/{fit_id}/script", "200"): {"Content-Disposition"},
     ("get /v1/fits/{fit_id}/script", "409"): {"Retry-After"},
+    ("post /v1/fits/{fit_id}/remedies/{number}", "201"): {"Location", "Preference-Applied"},
+    ("post /v1/fits/{fit_id}/remedies/{number}", "202"): {"Location", "Preference-Applied", "Retry-After"},
+    ("post /v1/fits/{fit_id}/remedies/{number}", "409"): {"Retry-After"},
+    ("post /v1/forecasts", "503"): {"Retry-After"},
+    ("get /v1/causes", "200"): {"ETag", "Cache-Control"},
+    ("get /v1/causes", "304"): {"ETag", "Cache-Control"},
     ("get /v1/solvers", "200"): {"ETag", "Cache-Control"},
     ("get /v1/solvers", "304"): {"ETag", "Cache-Control"},
     ("get /health/ready", "503"): {"Retry-After"},
@@ -268,6 +289,6 @@ def test_optimizers_share_their_options_and_say_what_words_mean(document: dict[s
 
 def test_labels_can_be_asked_for(document: dict[str, Any]) -> None:
     parameters = {item["name"]: item for item in document["paths"]["/v1/fits"]["get"]["parameters"]}
-    assert parameters.keys() == {"status", "page_size", "page_token", "labels"}
+    assert parameters.keys() == {"status", "parent", "page_size", "page_token", "labels"}
     assert parameters["labels"]["explode"] is True
     assert re.search(parameters["labels"]["schema"]["propertyNames"]["pattern"], "label.team/a")

@@ -72,6 +72,12 @@ def test_the_newest_fits_are_read_from_an_index(connection: psycopg.Connection) 
     assert "fit_newest" in str(plan)
 
 
+def test_the_remedies_of_a_fit_are_read_from_an_index(connection: psycopg.Connection) -> None:
+    connection.execute("SET LOCAL enable_seqscan = off")
+    query = "EXPLAIN SELECT id FROM fit WHERE parent = %s ORDER BY created_at DESC, id DESC LIMIT 10"
+    assert "fit_parent" in str(connection.execute(query, [uuid4()]).fetchall())
+
+
 def test_a_newer_queue_brings_only_its_new_migrations(
     connection: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,3 +55,10 @@ async def test_megabytes_come_back(pool: Pool) -> None:
 
 async def test_an_unknown_dataset_is_none(pool: Pool) -> None:
     assert await DatasetStore(pool).get("0" * 64) is None
+
+
+async def test_whether_a_dataset_is_there_is_known_without_reading_it(pool: Pool) -> None:
+    async with pool.connection() as connection:
+        await insert(connection, LITTLE)
+    assert await DatasetStore(pool).has(LITTLE.digest)
+    assert not await DatasetStore(pool).has("0" * 64)

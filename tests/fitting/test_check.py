@@ -28,6 +28,10 @@ def _dataset(task: FitTask) -> Dataset:
     return Dataset(names, np.random.default_rng(0).normal(size=(100, len(names))))
 
 
+def _check(task: FitTask, dataset: Dataset, ended: Standing | None = None) -> None:
+    check(task, task.problem(dataset), ended)
+
+
 def _task(start: Start) -> FitTask:
     return FitTask(MODEL, Descent(start=start))
 
@@ -74,7 +78,7 @@ def _optimized(optimizer: Optimizer, dtype: Precision = "float64") -> FitTask:
 )
 def test_impossible_tasks_are_refused_by_place(task: FitTask, place: tuple[str, ...]) -> None:
     with pytest.raises(InvalidProblem) as refused:
-        check(task, _dataset(task))
+        _check(task, _dataset(task))
     assert refused.value.place == place
 
 
@@ -84,20 +88,20 @@ def test_numbers_beyond_the_precision_are_refused_unless_scaling_brings_them_bac
     values = {"a": [1.0, 2.0, 3.0], "b": [2.0, 1.0, 5.0], "y": [1.0, 2.0, 4.0]}
     values[column] = [scale * value for value in values[column]]
     dataset = Dataset.from_columns(values)
-    check(FitTask(MODEL, Descent()), dataset)
-    check(FitTask(MODEL, Descent(dtype="float32"), Scaling("standard", "standard")), dataset)
-    check(FitTask(MODEL, Descent(dtype="float32"), Scaling("minmax", "minmax")), dataset)
+    _check(FitTask(MODEL, Descent()), dataset)
+    _check(FitTask(MODEL, Descent(dtype="float32"), Scaling("standard", "standard")), dataset)
+    _check(FitTask(MODEL, Descent(dtype="float32"), Scaling("minmax", "minmax")), dataset)
     with pytest.raises(InvalidProblem) as refused:
-        check(FitTask(MODEL, Descent(dtype="float32")), dataset)
+        _check(FitTask(MODEL, Descent(dtype="float32")), dataset)
     assert refused.value.place == ("solver", "dtype")
 
 
 def test_a_start_beyond_the_precision_is_refused() -> None:
     start = Values(((1e39,), (0.0,)), (0.0,))
     task = _task(start)
-    check(task, _dataset(task))
+    _check(task, _dataset(task))
     with pytest.raises(InvalidProblem):
-        check(FitTask(MODEL, Descent(dtype="float32", start=start)), _dataset(task))
+        _check(FitTask(MODEL, Descent(dtype="float32", start=start)), _dataset(task))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,7 @@ def test_a_start_beyond_the_precision_is_refused() -> None:
     ],
 )
 def test_possible_tasks_pass(solver: Solver) -> None:
-    check(FitTask(MODEL, solver), _dataset(FitTask(MODEL, solver)))
+    _check(FitTask(MODEL, solver), _dataset(FitTask(MODEL, solver)))
 
 
 WEIGHTED = Model(("a",), ("y",), weights="w")
@@ -123,17 +127,17 @@ def test_weights_that_weigh_nothing_are_refused(weights: list[float], named: str
     dataset = Dataset.from_columns({"a": [1.0, 2.0, 4.0], "y": [1.0, 2.0, 3.0], "w": weights})
     for solver in (Exact(), Descent()):
         with pytest.raises(InvalidProblem) as refused:
-            check(FitTask(WEIGHTED, solver), dataset)
+            _check(FitTask(WEIGHTED, solver), dataset)
         assert refused.value.place == ("model", "weights")
         assert named in refused.value.message
 
 
 def test_weights_of_any_size_are_weighed() -> None:
     dataset = Dataset.from_columns({"a": [1.0, 2.0, 4.0], "y": [1.0, 2.0, 3.0], "w": [0.0, 1e-300, 1e300]})
-    check(FitTask(WEIGHTED, Exact()), dataset)
-    check(FitTask(WEIGHTED, Descent()), dataset)
+    _check(FitTask(WEIGHTED, Exact()), dataset)
+    _check(FitTask(WEIGHTED, Descent()), dataset)
     with pytest.raises(InvalidProblem) as refused:
-        check(FitTask(WEIGHTED, Descent(dtype="float32")), dataset)
+        _check(FitTask(WEIGHTED, Descent(dtype="float32")), dataset)
     assert refused.value.place == ("solver", "dtype")
 
 
@@ -141,9 +145,9 @@ def test_weights_of_any_size_are_weighed() -> None:
 @pytest.mark.parametrize("size", [1e103, 1e-103])
 def test_powers_beyond_float64_are_refused(size: float, solver: Solver) -> None:
     dataset = Dataset.from_columns({"z": [0.0, 0.0, 0.0], "a": [0.0, -size, size / 2], "y": [1.0, 2.0, 4.0]})
-    check(FitTask(Model(("z", "a"), ("y",), degree=2), solver), dataset)
+    _check(FitTask(Model(("z", "a"), ("y",), degree=2), solver), dataset)
     with pytest.raises(InvalidProblem) as refused:
-        check(FitTask(Model(("z", "a"), ("y",), degree=3), solver), dataset)
+        _check(FitTask(Model(("z", "a"), ("y",), degree=3), solver), dataset)
     assert refused.value.place == ("model", "degree")
     assert "a^3" in refused.value.message
 
@@ -151,9 +155,9 @@ def test_powers_beyond_float64_are_refused(size: float, solver: Solver) -> None:
 @pytest.mark.parametrize("size", [1e-200, 1e200])
 def test_a_penalty_beyond_float64_in_the_units_of_the_data_is_refused(size: float) -> None:
     dataset = Dataset.from_columns({"a": [1.0, 2.0, 4.0], "b": [size, 2 * size, 5 * size], "y": [1.0, 2.0, 3.0]})
-    check(FitTask(MODEL, Exact(L2(1.0))), dataset)
+    _check(FitTask(MODEL, Exact(L2(1.0))), dataset)
     with pytest.raises(InvalidProblem) as refused:
-        check(FitTask(MODEL, Exact(L2(1.0)), Scaling("standard")), dataset)
+        _check(FitTask(MODEL, Exact(L2(1.0)), Scaling("standard")), dataset)
     assert refused.value.place == ("solver", "penalty", "strength")
     assert "'b'" in refused.value.message
 
@@ -176,16 +180,16 @@ def test_options_that_float32_cannot_hold_are_refused_by_place(
     optimizer: Optimizer, place: tuple[str | int, ...]
 ) -> None:
     task = _optimized(optimizer, "float32")
-    check(_optimized(optimizer), _dataset(task))
+    _check(_optimized(optimizer), _dataset(task))
     with pytest.raises(InvalidProblem) as refused:
-        check(task, _dataset(task))
+        _check(task, _dataset(task))
     assert refused.value.place == ("solver", "optimizer", *place)
     assert "float64" in refused.value.allowed
 
 
 def test_options_of_0_are_options() -> None:
     task = _optimized(Ftrl(initial_accumulator_value=0.0, learning_rate_power=0.0, weight_decay=0.0), "float32")
-    check(task, _dataset(task))
+    _check(task, _dataset(task))
 
 
 @pytest.mark.parametrize(
@@ -201,10 +205,10 @@ def test_a_fit_of_other_terms_or_targets_is_nothing_to_start_from(model: Model, 
     ended = Standing.at(model.terms, model.targets, np.zeros((len(model.terms), 1)))
     task = _task(Ended("an id"))
     with pytest.raises(InvalidProblem) as refused:
-        check(task, _dataset(task), ended)
+        _check(task, _dataset(task), ended)
     assert refused.value.place == ("solver", "start", "fit")
     assert named in refused.value.message
-    check(task, _dataset(task), Standing.at(MODEL.terms, MODEL.targets, np.zeros((3, 1))))
+    _check(task, _dataset(task), Standing.at(MODEL.terms, MODEL.targets, np.zeros((3, 1))))
 
 
 @pytest.mark.parametrize("part", ["parameters", "slots"])
@@ -215,7 +219,7 @@ def test_where_a_fit_ended_must_be_within_the_precision_too(part: str) -> None:
     begun = begin(task.problem(dataset), replace(descent, start=Zeros()))
     state = replace(begun.state, **{part: np.full_like(getattr(begun.state, part), 1e200)})
     ended = begun.ended(state, begun.row_orders())
-    check(task, dataset, ended)
+    _check(task, dataset, ended)
     with pytest.raises(InvalidProblem) as refused:
-        check(replace(task, solver=replace(descent, dtype="float32")), dataset, ended)
+        _check(replace(task, solver=replace(descent, dtype="float32")), dataset, ended)
     assert refused.value.place == ("solver", "dtype")

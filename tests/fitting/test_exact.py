@@ -227,7 +227,7 @@ def test_numbers_of_any_size_are_answered_without_a_word_on_the_console(
     weights = None if weight is None else "w"
     model = resolve_model(dataset.names, None, None, intercept=True, degree=degree, weights=weights)
     for penalty in (None, L2(1.0)):
-        check(FitTask(model, Exact(penalty)), dataset)
+        check(FitTask(model, Exact(penalty)), Problem(dataset, model))
         report = solve_exactly(Problem(dataset, model), Exact(penalty))
         numbers = [report.loss.final]
         for c in report.coefficients:

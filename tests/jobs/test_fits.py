@@ -110,7 +110,9 @@ async def test_an_unknown_fit_is_none(services: Services) -> None:
 
 
 async def _page(services: Services, **wanted: Any) -> list[FitRecord]:
-    return await services.fits.page(**{"status": None, "labels": {}, "size": 10, "before": None} | wanted)
+    return await services.fits.page(
+        **{"status": None, "parent": None, "labels": {}, "size": 10, "before": None} | wanted
+    )
 
 
 async def test_pages_go_from_the_newest_to_the_oldest(services: Services, dataset: Dataset) -> None:
@@ -124,3 +126,22 @@ async def test_pages_go_from_the_newest_to_the_oldest(services: Services, datase
     assert await _page(services, labels={"n": "1", "all": "no"}) == []
     assert await _page(services, status="queued", labels={"all": "yes"}, size=1) == [fits[4]]
     assert await _page(services, status="running") == []
+
+
+async def test_where_a_fit_comes_from_is_kept(services: Services, dataset: Dataset) -> None:
+    parent = await services.fits.submit(dataset, TASK, {}, {})
+    queued = await services.fits.submit(dataset, TASK, {}, {}, parent=parent.id)
+    solved = await _store(services, dataset, parent=parent.id)
+    assert (parent.parent, queued.parent, solved.parent) == (None, parent.id, parent.id)
+    assert [await services.fits.get(record.id) for record in (queued, solved)] == [queued, solved]
+    assert await _page(services, parent=parent.id) == [solved, queued]
+    assert await _page(services, parent=parent.id, status="queued") == [queued]
+    assert await _page(services, parent=solved.id) == []
+
+
+async def test_a_fit_keeps_its_parents_id_when_that_is_deleted(services: Services, dataset: Dataset) -> None:
+    parent = await _store(services, dataset)
+    child = await _store(services, dataset, parent=parent.id)
+    async with services.pool.connection() as connection:
+        await connection.execute("DELETE FROM fit WHERE id = %s", [parent.id])
+    assert await services.fits.get(child.id) == child

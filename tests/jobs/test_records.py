@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from service.fitting.descent.optimizers import Optimizer, Rmsprop, Sgd
 from service.fitting.descent.start import GlorotUniform, Normal, Start, Values, Zeros
+from service.fitting.diagnosis.answer import Diagnosis
 from service.fitting.inference.options import Inference
 from service.fitting.model import Model
 from service.fitting.penalty import L2
@@ -49,6 +51,7 @@ def test_a_task_comes_back_as_it_was(solver: Solver, every: int) -> None:
         Recording(every),
         Inference("clustered", "g", 0.9, covariance=True),
         ("r", "numpy"),
+        ("broadcast",),
     )
     assert TASK.decode(TASK.encode(task)) == task
 
@@ -63,6 +66,22 @@ def test_nan_comes_back_as_nan() -> None:
     result = RESULT.decode(RESULT.encode(Result(report(math.nan), None)))
     assert math.isnan(result.report.loss.final)
     assert math.isnan(result.report.coefficients[0].estimate)
+
+
+def test_results_of_before_there_were_diagnoses_can_be_read() -> None:
+    kept = json.loads(RESULT.encode(Result(report(), None)))
+    del kept["report"]["diagnosis"]
+    # It was said there instead.
+    kept["report"]["remembered"] = [{"name": "x - z", "terms": ["x", "z"], "coefficients": [0.5, -0.5], "left": 1.0}]
+    read = RESULT.decode(json.dumps(kept))
+    assert read.report == replace(report(), diagnosis=Diagnosis())
+
+
+def test_tasks_of_before_anything_could_be_explained_can_be_read() -> None:
+    task = FitTask(Model(("x",), ("y",)), Descent())
+    kept = json.loads(TASK.encode(task))
+    del kept["explain"]
+    assert TASK.decode(json.dumps(kept)) == task
 
 
 @pytest.mark.parametrize("loss", [None, 0.5, math.inf, -math.inf])

@@ -1,38 +1,23 @@
 """Fits: asked for, watched, listed."""
 
-from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
-import psycopg
 from fastapi import Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from service.api.answers import (
-    FITS,
-    RETRY_AFTER,
-    entity_tag,
-    fit_in_full,
-    fit_path,
-    found,
-    is_finished,
-    json_response,
-    page_of,
-)
+from service.api.accepting import ACCEPTED, Prefer, accept, fit_response
+from service.api.answers import FITS, entity_tag, found, json_response, page_of
 from service.api.backing import Backing, backing_of
 from service.api.conditional import is_known
-from service.api.mapping import Submission, submission_of
+from service.api.mapping import submission_of
 from service.api.page_tokens import position_of, token_after
-from service.api.preferences import preference
 from service.api.reading import contract_router
 from service.api.refusals import invalid_parameter
 from service.api.routes.documented import headers, problems
 from service.api.schemas.fit import Fit, FitPage, FitStatus
 from service.api.schemas.request import LABEL_KEY, LABEL_VALUE, FitRequest, Labels
 from service.api.waiting import hold
-from service.jobs.fits import FitStore
-from service.jobs.inline import solve_at_once
-from service.jobs.records import FitRecord
 
 LABEL_PREFIX = "label."
 
@@ -56,6 +41,7 @@ class PageQuery(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     status: FitStatus | None = None
+    parent: Annotated[UUID | None, Field(description="The fit whose remedies they are.")] = None
     page_size: Annotated[int, Field(ge=1, le=200)] = 50
     page_token: Annotated[str | None, Field(description="The next_page_token of the page before.")] = None
 
@@ -81,37 +67,15 @@ _LABEL_PARAMETER = {
     response_model=Fit,
     status_code=201,
     response_description="The fit is finished.",
-    responses=problems(503, body=True)
-    | {
-        201: headers("Location", "Preference-Applied"),
-        202: {"model": Fit, "description": "The fit is on its way."}
-        | headers("Location", "Preference-Applied", "Retry-After"),
-    },
+    responses=problems(503, body=True) | ACCEPTED,
 )
-async def create_fit(
-    body: FitRequest,
-    request: Request,
-    services: Services,
-    prefer: Annotated[
-        list[str] | None, Header(description="wait=<seconds> to hold the answer, or respond-async.")
-    ] = None,
-) -> Response:
+async def create_fit(body: FitRequest, request: Request, services: Services, prefer: Prefer = None) -> Response:
     """Fit a linear model; a small fit may be finished when it is answered, unless with `Prefer: respond-async`.
 
     With `Prefer: wait=5` the answer is held back until the fit is finished, or 5 seconds.
     """
     submission = await submission_of(body, services.datasets, services.fits)
-    wanted = preference(prefer or (), services.settings.max_wait_seconds)
-    record = await _stored(submission, services.fits, at_once=wanted.applied != "respond-async")
-    if wanted.seconds > 0 and not is_finished(record):
-        # The fit is accepted: that is what the client must hear, even if the database is gone by now.
-        with suppress(psycopg.OperationalError):
-            record = await hold(request, record.id, wanted.seconds) or record
-    sent = {"Location": fit_path(record.id)}
-    if wanted.applied is not None:
-        sent["Preference-Applied"] = wanted.applied
-    status = 201 if is_finished(record) else 202
-    return await _fit_response(record, services, status, sent)
+    return await accept(submission, request, services, prefer)
 
 
 @router.get(
@@ -125,6 +89,7 @@ async def list_fits(query: Annotated[PageQuery, Query()], services: Services) ->
     """List fits, newest first."""
     records = await services.fits.page(
         status=query.status,
+        parent=query.parent,
         labels=_labels(query.model_extra or {}),
         size=query.page_size + 1,
         before=None if query.page_token is None else position_of(query.page_token),
@@ -157,23 +122,7 @@ async def get_fit(
     sent = {"ETag": entity_tag(record), "Cache-Control": "no-cache"}
     if is_known(if_none_match, sent["ETag"]):
         return Response(status_code=304, headers=sent)
-    return await _fit_response(record, services, 200, sent)
-
-
-async def _stored(submission: Submission, fits: FitStore, *, at_once: bool) -> FitRecord:
-    """The fit as it is stored: finished, where it is small and may be solved at once, else queued."""
-    dataset, task, ended = submission.dataset, submission.task, submission.ended
-    start_state = None if ended is None else ended.to_bytes()
-    solved = solve_at_once(task, dataset, ended) if at_once else None
-    if solved is None:
-        return await fits.submit(dataset, task, submission.request, submission.labels, start_state)
-    return await fits.store(dataset, task, submission.request, submission.labels, solved, start_state)
-
-
-async def _fit_response(record: FitRecord, services: Backing, status: int, sent: dict[str, str]) -> Response:
-    if not is_finished(record):
-        sent |= RETRY_AFTER
-    return json_response(await fit_in_full(record, services.fits), status, sent)
+    return await fit_response(record, services, 200, sent)
 
 
 def _labels(extra: dict[str, Any]) -> dict[str, str]:

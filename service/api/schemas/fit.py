@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from service.api.schemas.bodies import ResponsePart
+from service.api.schemas.diagnosis import Causes, Directions, Remedies
 from service.api.schemas.inference import Collinearity, CovarianceMatrix, Inference, OtherAnswer, TargetSummary
 from service.api.schemas.request import FitRequest
 from service.api.schemas.solver import Engine
@@ -73,21 +74,6 @@ class NullDirection(ResponsePart):
     terms: dict[str, float] = Field(description="The terms that take part, each with its coefficient.")
 
 
-class Remembered(ResponsePart):
-    """A direction in which a descent is still nearer to its start than to the optimum.
-
-    An eigenvector v of the loss's Hessian in the units descent runs in, or a direction along which the loss is flat.
-    The gap along it is v'(W - W*), its length taken over all targets.
-    """
-
-    name: str = Field(description="In words, the largest part being 1: `x1 - x2`.")
-    terms: dict[str, float] = Field(description="The entries of v, of length 1.")
-    eigenvalue: float = Field(description="Of the Hessian; 0 where the loss is flat.")
-    gap_at_start: float
-    gap_at_end: float
-    left: float = Field(description="The share of the start's gap that is left: 1 where the descent has not moved.")
-
-
 class Reference(ResponsePart):
     """How the reference was found."""
 
@@ -112,10 +98,9 @@ class FitResult(ResponsePart):
     loss: LossComparison
     summary: list[TargetSummary] = Field(description="Of the reference, one a target.")
     reference: Reference
-    remembered: list[Remembered] = Field(
-        description="What the answer still owes to its start: at least half of these gaps is left, and each is large "
-        "enough to be seen in a coefficient. Largest first, at most 20; empty beyond 200 terms."
-    )
+    directions: Directions
+    causes: Causes
+    remedies: Remedies
     inference: Inference
     covariance: list[CovarianceMatrix] | None = Field(description="One a target; null unless asked for.")
     collinearity: Collinearity | None = Field(description="Null unless asked for.")
@@ -134,6 +119,7 @@ class FitLinks(ResponsePart):
     """Where to go from here."""
 
     self: str
+    parent: str | None = Field(description="The fit whose remedy this one is, unless it has been deleted.")
     trajectory: str
     observations: str
     predictions: str
@@ -149,6 +135,7 @@ class Fit(ResponsePart):
     started_at: datetime | None
     finished_at: datetime | None
     attempt: int
+    parent: UUID | None = Field(description="The fit whose remedy this one is; null where it was asked for as it is.")
     dataset: str = Field(description="The id of the dataset it is fitted to.")
     labels: dict[str, str]
     progress: Progress | None = Field(description="Null until it has started.")

@@ -114,6 +114,18 @@ Others = Annotated[
 ]
 
 
+ExplanationName = Literal["broadcast"]
+Explain = Annotated[
+    list[ExplanationName],
+    Field(
+        max_length=1,
+        description="What a descent's causes are to explain beside what explains itself. broadcast: what targets of "
+        "shape (n,) against predictions of shape (n, 1) would have come to, for one target.",
+        examples=[["broadcast"]],
+    ),
+]
+
+
 ScalingName = Annotated[
     Literal["none", "standard", "minmax", "maxabs", "robust"],
     meaning(
@@ -188,6 +200,7 @@ class FitRequest(RequestPart):
     solver: Annotated[Solver, Field(default_factory=Descent)]
     inference: Annotated[InferenceOptions, Field(default_factory=InferenceOptions)]
     others: Annotated[Others, Field(default_factory=list)]
+    explain: Annotated[Explain, Field(default_factory=list)]
     record: Annotated[RecordOptions, Field(default_factory=RecordOptions)]
     labels: Annotated[Labels, Field(default_factory=dict)]
 

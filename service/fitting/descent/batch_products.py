@@ -10,6 +10,8 @@ import numpy as np
 
 from service.fitting.arrays import FloatArray
 from service.fitting.descent.engine import Arena
+from service.fitting.descent.plan import BatchPlan
+from service.fitting.loss import Loss
 from service.fitting.threads import one_thread_each, threads
 
 #: Products below which starting threads costs more than they save.
@@ -29,13 +31,19 @@ def batch_products(arena: Arena) -> FloatArray:
             columns = np.empty((m + q, len(design)))
             columns[:m], columns[m:] = design.T, targets.T
             columns[m:] -= arena.optimum.T @ columns[:m]
-            _add(columns, products[batches])
+            add_products(columns, products[batches])
 
     _share(work, plan.steps_per_epoch, plan.rows * m * (m + q))
     return products
 
 
-def _add(columns: FloatArray, products: FloatArray) -> None:
+def factors_of(plan: BatchPlan, loss: Loss, targets: int) -> FloatArray:
+    """(b,) the f of each batch, whose gradient about the optimum is f (H_b D - S_b)."""
+    rows = plan.rows_of(np.arange(1, plan.steps_per_epoch + 1))
+    return 2.0 / (rows * targets) if loss == "mse" else np.full(len(rows), 2.0)
+
+
+def add_products(columns: FloatArray, products: FloatArray) -> None:
     """Add [A R]' (m + q, r), the rows of batches of one length, to their products."""
     batches, m = len(products), products.shape[1] - 1
     stacked = columns.reshape(len(columns), batches, -1)

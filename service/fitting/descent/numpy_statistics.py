@@ -6,7 +6,7 @@ are |R_b|^2 - 2 S_b.D + D.H_b D, in which nothing cancels where D is small. Sums
 first rounded to the working precision; so are the parameters after each step.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 from numba import njit
 
 from service.fitting.arrays import FloatArray, IntArray, WorkingArray
-from service.fitting.descent.batch_products import batch_products
+from service.fitting.descent.batch_products import batch_products, factors_of
 from service.fitting.descent.engine import Arena, Block, Rows, State, no_rows
-from service.fitting.descent.numpy_step import Form, form_of, scratch, step
+from service.fitting.descent.numpy_step import Form, form_by, scratch, step
+from service.fitting.descent.rules import Rule
 from service.fitting.reference.compiled import fma
 from service.fitting.reference.gram_factor import factor_gram
 
@@ -92,7 +93,9 @@ def _run(
     into_epoch: int,
     first_step: int,
     count: int,
+    order: IntArray,
     recorded: IntArray,
+    seen: WorkingArray,
     w: WorkingArray,
     slots: WorkingArray,
     average: WorkingArray,
@@ -103,15 +106,21 @@ def _run(
     kept_epoch: FloatArray,
     fresh: WorkingArray,
 ) -> tuple[int, int]:
-    """Take steps in place; returns how many were taken and how many rows were recorded."""
+    """Take steps in place; returns how many were taken and how many rows were recorded.
+
+    Batches come one after the other, or as the `order` of all the steps says where it is not empty. What is recorded is
+    `seen`: `w`, or another of the arrays that change.
+    """
     (m, q), per_epoch = w.shape, len(products)
     gradient, squares, offset = np.empty((m, q)), np.zeros((2, q)), np.empty((2, m))
     penalised, varies = penalties.any(), len(numbers) > 1
     flat, flat_gradient, flat_slots = w.reshape(-1), gradient.reshape(-1), slots.reshape((len(slots), -1))
     flat_average = average.reshape(-1)
-    batch, kept = (into_epoch + first_step) % per_epoch, 0
+    batch, kept, ordered = (into_epoch + first_step) % per_epoch, 0, len(order) > 0
     for taken in range(count):
         done = first_step + taken
+        if ordered:
+            batch = order[taken]
         _gradient(products[batch], factors[batch], optimum, w, offset, gradient, squares[0])
         if penalised:
             _penalise(penalties, w, gradient, squares[1])
@@ -123,7 +132,7 @@ def _run(
             return taken, kept
         _note(squares, batch == 0, batch_squares, epoch_squares)
         if kept < len(recorded) and recorded[kept] == done + 1:
-            kept_w[kept], kept_batch[kept], kept_epoch[kept] = w, batch_squares, epoch_squares
+            kept_w[kept], kept_batch[kept], kept_epoch[kept] = seen, batch_squares, epoch_squares
             kept += 1
         batch = batch + 1 if batch + 1 < per_epoch else 0
     return count, kept
@@ -190,46 +199,64 @@ _MOST_STEPS, _MOST_VARYING_STEPS = 1 << 24, 1 << 16
 _THREE = 3
 
 
-class NumpyStatisticsEngine:
-    """See the module's first lines."""
+#: No order of batches: one comes after the other.
+IN_TURN = np.empty(0, dtype=np.int64)
 
-    name = "numpy_statistics"
 
-    def __init__(self, arena: Arena) -> None:
-        self._arena = arena
-        self._products = batch_products(arena)
-        self._form = form_of(arena)
-        plan, (_, m, q) = arena.plan, arena.shape
-        rows = plan.rows_of(np.arange(1, plan.steps_per_epoch + 1))
-        self._factors = 2.0 / (rows * q) if arena.loss == "mse" else np.full(len(rows), 2.0)
-        self._is_three = (
-            m <= _THREE and q == 1 and self._form.is_plain and arena.rule.is_constant and not arena.penalties.any()
-        )
+@dataclass(frozen=True, eq=False)
+class StatisticsSteps:
+    """What steps by sufficient statistics are computed from.
 
-    @property
-    def is_exact_enough(self) -> bool:
-        """Whether products of the data say all that the data do: they square the condition number and all sizes."""
-        m = len(self._arena.optimum)
-        gram = self._products[:, :m, :m].sum(axis=0)
-        return factor_gram(gram, _MOST_CONDITION) is not None and bool(np.isfinite(self._products).all())
+    Attributes
+    ----------
+    products, factors
+        See `batch_products` and `factors_of`.
+    split
+        See `Form`.
+    optimum, penalties, earlier
+        See `Arena`.
+    into_epoch
+        Batches of the first epoch that were met before the first step.
+    """
+
+    products: FloatArray
+    factors: FloatArray
+    rule: Rule
+    split: int
+    optimum: FloatArray
+    penalties: FloatArray
+    earlier: int
+    into_epoch: int
+
+    @cached_property
+    def form(self) -> Form:
+        return form_by(self.rule, self.split)
 
     @property
     def longest_block(self) -> int:
-        """The most steps to ask for at once."""
-        return _MOST_STEPS if self._arena.rule.is_constant else _MOST_VARYING_STEPS
+        """The most steps to take at once."""
+        return _MOST_STEPS if self.rule.is_constant else _MOST_VARYING_STEPS
 
-    def advance(self, state: State, count: int, orders: IntArray | None, recorded: IntArray) -> Block:  # noqa: ARG002
-        """See `Engine.advance`."""
-        if self._is_three:
-            return self._advance_three(state, count, recorded)
-        arena, plan = self._arena, self._arena.plan
+    def after(
+        self, state: State, count: int, recorded: IntArray, order: IntArray = IN_TURN, *, means: bool = False
+    ) -> Block:
+        """See `Engine.advance`.
+
+        Parameters
+        ----------
+        order
+            (count,) which batch each step takes; one after the other where it is empty.
+        means
+            Whether it is the running mean that is recorded, in the parameters' place.
+        """
         w, slots, average = state.parameters.copy(), state.slots.copy(), state.average.copy()
         batch_squares, epoch_squares = state.batch_squares.copy(), state.epoch_squares.copy()
         rows = no_rows(len(recorded), state)
         taken, kept = _run(
-            self._products, self._factors, arena.optimum, arena.penalties,
-            self._form, arena.rule.numbers(arena.earlier + state.step, count), arena.earlier,
-            plan.into_epoch, state.step, count, recorded,
+            self.products, self.factors, self.optimum, self.penalties,
+            self.form, self.rule.numbers(self.earlier + state.step, count), self.earlier,
+            self.into_epoch, state.step, count, order, recorded,
+            average if means else w,
             w, slots, average, batch_squares, epoch_squares,
             *rows,
             scratch(w),
@@ -238,6 +265,46 @@ class NumpyStatisticsEngine:
             State(state.step + taken, w, slots, average, batch_squares, epoch_squares),
             Rows(recorded[:kept], *(column[:kept] for column in rows)),
             finite=taken == count,
+        )
+
+
+class NumpyStatisticsEngine:
+    """See the module's first lines."""
+
+    name = "numpy_statistics"
+
+    def __init__(self, arena: Arena) -> None:
+        plan, (_, m, q) = arena.plan, arena.shape
+        self._arena = arena
+        self._steps = StatisticsSteps(
+            products=batch_products(arena),
+            factors=factors_of(plan, arena.loss, q),
+            rule=arena.rule,
+            split=q if arena.intercept else 0,
+            optimum=arena.optimum,
+            penalties=arena.penalties,
+            earlier=arena.earlier,
+            into_epoch=plan.into_epoch,
+        )
+        is_plain = self._steps.form.is_plain and arena.rule.is_constant and not arena.penalties.any()
+        self._is_three = m <= _THREE and q == 1 and is_plain
+
+    @property
+    def is_exact_enough(self) -> bool:
+        """Whether products of the data say all that the data do: they square the condition number and all sizes."""
+        m = len(self._arena.optimum)
+        gram = self._steps.products[:, :m, :m].sum(axis=0)
+        return factor_gram(gram, _MOST_CONDITION) is not None and bool(np.isfinite(self._steps.products).all())
+
+    @property
+    def longest_block(self) -> int:
+        """The most steps to ask for at once."""
+        return self._steps.longest_block
+
+    def advance(self, state: State, count: int, orders: IntArray | None, recorded: IntArray) -> Block:  # noqa: ARG002
+        """See `Engine.advance`."""
+        return (
+            self._advance_three(state, count, recorded) if self._is_three else self._steps.after(state, count, recorded)
         )
 
     def _advance_three(self, state: State, count: int, recorded: IntArray) -> Block:
@@ -268,9 +335,9 @@ class NumpyStatisticsEngine:
     @cached_property
     def _products_of_three(self) -> FloatArray:
         """(b, 4, 4), as `_run_three` takes them."""
-        m, own = len(self._arena.optimum), self._products
+        m, own, factors = len(self._arena.optimum), self._steps.products, self._steps.factors
         products = np.zeros((len(own), _THREE + 1, _THREE + 1))
         products[:, :m, :m], products[:, :m, -1] = own[:, :m, :m], own[:, :m, -1]
-        products *= self._factors[:, None, None]
-        products[:, -1, 0], products[:, -1, -1] = 1.0 / self._factors, own[:, -1, -1]
+        products *= factors[:, None, None]
+        products[:, -1, 0], products[:, -1, -1] = 1.0 / factors, own[:, -1, -1]
         return products

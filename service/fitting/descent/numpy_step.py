@@ -20,7 +20,7 @@ from numba.extending import intrinsic, overload
 from service.fitting.arrays import FloatArray, WorkingArray
 from service.fitting.descent import elementary
 from service.fitting.descent.engine import Arena
-from service.fitting.descent.rules import CLIPPINGS
+from service.fitting.descent.rules import CLIPPINGS, Rule
 from service.fitting.descent.update_rules import (
     RULES,
     SLOTS,
@@ -71,8 +71,12 @@ class Form(NamedTuple):
 
 def form_of(arena: Arena) -> Form:
     """The form of an arena's updates."""
-    rule, number = arena.rule, arena.dtype.type
-    kept = rule.averaging
+    return form_by(arena.rule, arena.shape[2] if arena.intercept else 0)
+
+
+def form_by(rule: Rule, split: int) -> Form:
+    """The form of updates by a rule; see `Form.split`."""
+    kept, number = rule.averaging, rule.dtype.type
     clipping = CLIPPINGS.index(rule.clipping.kind)
     return Form(
         is_plain=rule.update is plain and clipping == 0 and rule.weight_decay is None and kept is None,
@@ -82,7 +86,7 @@ def form_of(arena: Arena) -> Form:
         flags=rule.flags,
         clipping=clipping,
         limit=number(rule.clipping.limit),
-        split=arena.shape[2] if arena.intercept else 0,
+        split=split,
         decays=rule.weight_decay is not None,
         decay=number(rule.weight_decay or 0.0),
         averages=kept is not None,

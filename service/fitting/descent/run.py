@@ -13,11 +13,10 @@ from service.fitting.comparison import References
 from service.fitting.descent.account import Account
 from service.fitting.descent.closed_form import ClosedFormEngine
 from service.fitting.descent.endings import message
-from service.fitting.descent.engine import Arena, Engine
+from service.fitting.descent.engine import Arena, Engine, Rows, State
 from service.fitting.descent.going_on import Beginning
 from service.fitting.descent.loop import Descended, descend
 from service.fitting.descent.recorder import Recorder
-from service.fitting.descent.remembered import in_words, remembered
 from service.fitting.descent.setting import Setting
 from service.fitting.descent.standing import Standing
 from service.fitting.descent.watch import Watch
@@ -27,6 +26,7 @@ from service.fitting.recording import Recording, recorded_steps
 from service.fitting.solution import LossReport
 from service.fitting.solver import Backend
 from service.fitting.task import Observer
+from service.fitting.trajectory import Trajectory
 
 #: The engine of a backend for an arena, and the most steps it should be asked for at once.
 EngineFor = Callable[[Backend, Arena], tuple[Engine, int]]
@@ -34,9 +34,21 @@ EngineFor = Callable[[Backend, Arena], tuple[Engine, int]]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a descent came to, and where it stands for another one to go on from."""
+    """What a descent came to.
+
+    Attributes
+    ----------
+    state
+        After the last step.
+    last
+        What there is to tell of that step, one row.
+    standing
+        For another descent to go on from.
+    """
 
     finding: Finding
+    state: State
+    last: Trajectory
     standing: Standing
 
 
@@ -50,9 +62,20 @@ def run(setting: Setting, recording: Recording, observer: Observer, engine_for: 
     watch = Watch(account, solver.stop, observer)
     orders = beginning.row_orders()
     descended = descend(engine, longest, beginning.state, orders, recorder, watch)
-    finding = _finding(beginning, account, setting.found, engine.name, descended)
     by_closed_form = engine.name == ClosedFormEngine.name
-    return Run(finding, beginning.ended(descended.state, orders, by_closed_form=by_closed_form))
+    return Run(
+        finding=_finding(beginning, account, setting.found, engine.name, descended),
+        state=descended.state,
+        last=_row(account, descended.state),
+        standing=beginning.ended(descended.state, orders, by_closed_form=by_closed_form),
+    )
+
+
+def _row(account: Account, state: State) -> Trajectory:
+    records = np.empty(1, account.layout)
+    step, w = np.array([state.step]), state.parameters[None]
+    account.write(Rows(step, w, state.batch_squares[None], state.epoch_squares[None]), records)
+    return Trajectory(account, records)
 
 
 def _finding(beginning: Beginning, account: Account, found: References, engine: str, descended: Descended) -> Finding:
@@ -69,13 +92,11 @@ def _finding(beginning: Beginning, account: Account, found: References, engine: 
         reference=account.optimum.least,
         excess=float(account.excess_loss(squares)[0]),
     )
-    start = beginning.state.parameters.astype(np.float64)
-    kept = remembered(account.terms, account.optimum, account.divisor, start, scaled)
     outcome = Outcome(
         descended.ending.kind,
-        message(descended.ending, found, estimate, loss.final) + in_words(kept),
+        message(descended.ending, found, estimate, loss.final),
         steps=state.step,
         epochs=account.plan.epochs_ended(state.step),
         iterations=beginning.iterations + state.step,
     )
-    return Finding(outcome, engine, estimate, scaled, loss, kept)
+    return Finding(outcome, engine, estimate, scaled, loss)

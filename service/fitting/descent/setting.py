@@ -18,12 +18,14 @@ from service.fitting.descent.batch_products import batch_products
 from service.fitting.descent.engine import Arena
 from service.fitting.descent.going_on import Beginning, begin
 from service.fitting.descent.plan import BatchPlan
+from service.fitting.descent.rescaled import rescaled
 from service.fitting.descent.spectrum import Spectrum
 from service.fitting.descent.standing import Standing
 from service.fitting.problem import Problem
 from service.fitting.recording import Recording
 from service.fitting.reference.kernels import PLAIN, Kernels
 from service.fitting.reference.least_squares import LeastSquares, least_squares
+from service.fitting.scaling import CENTRING, Scaling
 from service.fitting.solver import Descent
 
 T = TypeVar("T")
@@ -82,7 +84,25 @@ class Setting:
 
     def with_solver(self, solver: Descent, ended: Standing | None = None) -> "Setting":
         """The same with another solver, which has the same penalty: nothing is solved again."""
-        return replace(self, beginning=begin(self.problem, solver, ended), ended=ended)
+        changed = replace(self, beginning=begin(self.problem, solver, ended), ended=ended)
+        # Of a small descent, that is most of what is worked out.
+        if "spectrum" in vars(self) and np.array_equal(changed.gap_at_start, self.gap_at_start):
+            vars(changed)["spectrum"] = self.spectrum
+        return changed
+
+    def with_scaling(self, scaling: Scaling) -> "Setting | None":
+        """The same problem in other descent's units: nothing is solved again.
+
+        None where it would be another problem, there being a penalty, which is in descent's units; and where no
+        intercept could take a centre up.
+        """
+        if scaling == self.problem.scaling:
+            return self
+        inside = self.kept.once(("scaling", scaling), lambda: _inside(self, scaling))
+        if inside is None:
+            return None
+        problem, optimum, kept = inside
+        return replace(self, beginning=begin(problem, self.solver, self.ended), optimum=optimum, kept=kept)
 
     @property
     def problem(self) -> Problem:
@@ -139,6 +159,15 @@ class Setting:
             earlier=self.beginning.iterations,
             precision=solver.dtype,
         )
+
+
+def _inside(setting: Setting, scaling: Scaling) -> tuple[Problem, Optimum, Kept] | None:
+    """What is the same for all settings of a problem in other units."""
+    problem, centres = setting.problem, any(kind in CENTRING for kind in (scaling.features, scaling.targets))
+    if setting.found.is_penalised or (centres and not problem.model.intercept):
+        return None
+    other = replace(problem, scaling=scaling)
+    return other, rescaled(setting.optimum, setting.found, problem.units, other), Kept()
 
 
 def _optimum(problem: Problem, original: LeastSquares, scaled: LeastSquares) -> Optimum:

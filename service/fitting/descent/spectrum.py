@@ -13,6 +13,8 @@ import numpy as np
 from service.fitting.arrays import BoolArray, FloatArray
 from service.fitting.reference.null_space import sum_in_words
 
+#: Singular vectors cost O(m^3): for so many parameters a sixth of a second, where all else is quick.
+MOST_PARAMETERS = 500
 #: Terms with a smaller part in a direction are left out of its name.
 _IN_NAME = 1e-2
 
@@ -26,8 +28,10 @@ class Spectrum:
 
     Attributes
     ----------
+    is_whole
+        False where no directions were looked for: beyond `MOST_PARAMETERS`, and where numbers have left float64.
     vectors
-        (m, k), the largest part of each one positive.
+        (m, k), the first part of each one that its name has being positive.
     eigenvalues
         (k,) of H: a gap g along a direction adds eigenvalue g^2 / 2 to the loss in descent's units. 0 where it is flat.
     """
@@ -35,8 +39,11 @@ class Spectrum:
     terms: tuple[str, ...]
     vectors: FloatArray
     eigenvalues: FloatArray
+    is_whole: bool = True
 
+    # What leaves float64 is data here: it comes out as inf or NaN.
     @classmethod
+    @np.errstate(all="ignore")
     def of(cls, terms: Sequence[str], triangle: FloatArray, divisor: float, before: FloatArray) -> "Spectrum":
         """Of the loss |R (W - W*)|^2 / d + const.
 
@@ -49,8 +56,11 @@ class Spectrum:
         before
             (m, q) the gap W - W* at the start.
         """
-        vectors, squares = _directions(triangle, before)
-        return cls(tuple(terms), _turned(vectors), 2.0 / divisor * squares)
+        if len(terms) > MOST_PARAMETERS or not (np.isfinite(triangle).all() and np.isfinite(before).all()):
+            return cls(tuple(terms), np.empty((len(terms), 0)), np.empty(0), is_whole=False)
+        vectors, singular = _directions(triangle, before)
+        # Times the singular values one after the other: their squares may leave float64 where the eigenvalues do not.
+        return cls(tuple(terms), _turned(vectors), 2.0 / divisor * singular * singular)
 
     @property
     def is_flat(self) -> BoolArray:
@@ -75,15 +85,17 @@ class Spectrum:
 
 
 def _directions(triangle: FloatArray, before: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Orthonormal columns (m, k) and the eigenvalues of R'R that belong to them (k,)."""
+    """Orthonormal columns (m, k) and the singular values of R that belong to them (k,), 0 where it is flat."""
     m = triangle.shape[1]
+    rounding = m * np.finfo(np.float64).eps
     _, singular, rows = np.linalg.svd(triangle, full_matrices=True)
     singular = np.append(singular, np.zeros(m - len(singular)))
-    flat = singular <= m * np.finfo(np.float64).eps * singular.max(initial=0.0)
+    flat = singular <= rounding * singular.max(initial=0.0)
     steep, level = rows[~flat].T, rows[flat].T
-    held, _, _ = np.linalg.svd(level.T @ before, full_matrices=False)
+    held, sizes, _ = np.linalg.svd(level.T @ before, full_matrices=False)
+    held = held[:, sizes > rounding * np.abs(before).max(initial=0.0)]
     vectors = np.hstack([steep, level @ held])
-    return vectors, np.append(np.square(singular[~flat]), np.zeros(held.shape[1]))
+    return vectors, np.append(singular[~flat], np.zeros(held.shape[1]))
 
 
 def _turned(vectors: FloatArray) -> FloatArray:

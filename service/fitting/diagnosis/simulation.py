@@ -6,29 +6,31 @@ Forecasts are made where HTTP is served too, and there is no Numba there: steps 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.fitting.arrays import FloatArray, IntArray
+from service.fitting.arrays import FloatArray, IntArray, WorkingArray
 from service.fitting.descent.optimizers import Optimizer
 from service.fitting.solver import Precision
 
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """Steps to take, in descent's units.
+    """Steps to take in c courses beside each other, in descent's units.
 
     Attributes
     ----------
     products, factors
-        (b, m + 1, m + q) as `batch_products` makes them, and (b,) what each batch's squares are multiplied by twice.
+        (b, m + 1, m + q) and (b,), see `batch_products` and `factors_of`.
     optimum, penalties, intercept
         As in `Arena`.
-    parameters, slots, average
-        As in `State`, at the first step.
+    parameters
+        (c, m, q) where each course begins.
+    slots, average
+        As in `State`, at the first step of every course.
     earlier, into_epoch
         Updates before the first step, and batches of its epoch that were met before it.
-    order
-        (s,) which batch each step takes, s being all steps; None for one after the other.
+    orders
+        (c, s) which batch each step takes, s being all steps; None for one after the other.
     recorded
-        The steps after which parameters are wanted, from 1, ascending; the last one is how many are taken.
+        (r,) the steps after which parameters are wanted, from 1, ascending; the last one is how many are taken.
     """
 
     optimizer: Optimizer
@@ -38,18 +40,21 @@ class Simulation:
     optimum: FloatArray
     penalties: FloatArray
     intercept: bool
-    parameters: FloatArray
-    slots: FloatArray
-    average: FloatArray
+    parameters: WorkingArray
+    slots: WorkingArray
+    average: WorkingArray
     earlier: int
     into_epoch: int
-    order: IntArray | None
+    orders: IntArray | None
     recorded: IntArray
 
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """States (r, m, q) after steps (r,), up to the last finite one; running means where they are the answer."""
+    """States (c, r, m, q) after steps (r,), up to the last at which all courses are finite.
+
+    Running means where they are the answer.
+    """
 
     steps: IntArray
     parameters: FloatArray

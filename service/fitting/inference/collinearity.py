@@ -20,21 +20,30 @@ def collinearity(solution: LeastSquares, terms: Sequence[str], kernels: Kernels 
 
     The singular values are those of the columns brought to length 1, the intercept among them and nothing centred.
     """
-    triangle, _, _ = equilibrated(solution)
-    lengths = np.sqrt(np.square(triangle).sum(axis=0))
-    _, singular, directions = np.linalg.svd(triangle / np.where(lengths > 0.0, lengths, 1.0))
-    indices, proportions = np.full(len(terms), np.nan), np.zeros((len(terms), len(terms)))
-    rank = solution.rank
-    indices[:rank] = singular[0] / singular[:rank]
-    proportions[:rank] = np.square(directions[:rank] / singular[:rank, None])
-    proportions /= proportions.sum(axis=0)
-    proportions[:, ~solution.identified] = np.nan
+    indices, proportions = conditioning(solution)
     return Collinearity(
         terms=tuple(terms),
         variance_inflation=tuple(_inflation(solution, kernels).tolist()),
         condition_indices=tuple(indices.tolist()),
         variance_proportions=tuple(map(tuple, proportions.tolist())),
     )
+
+
+def conditioning(solution: LeastSquares) -> tuple[FloatArray, FloatArray]:
+    """Condition indices (m,), NaN beyond the rank, and variance proportions (m, m), a row for each index.
+
+    Those of a column that is not identified are NaN.
+    """
+    triangle, _, _ = equilibrated(solution)
+    lengths = np.sqrt(np.square(triangle).sum(axis=0))
+    _, singular, directions = np.linalg.svd(triangle / np.where(lengths > 0.0, lengths, 1.0))
+    columns, rank = len(lengths), solution.rank
+    indices, proportions = np.full(columns, np.nan), np.zeros((columns, columns))
+    indices[:rank] = singular[0] / singular[:rank]
+    proportions[:rank] = np.square(directions[:rank] / singular[:rank, None])
+    proportions /= proportions.sum(axis=0)
+    proportions[:, ~solution.identified] = np.nan
+    return indices, proportions
 
 
 def _inflation(solution: LeastSquares, kernels: Kernels) -> FloatArray:

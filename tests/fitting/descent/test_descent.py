@@ -286,7 +286,7 @@ def test_weights_and_penalties_of_any_size_are_answered_without_a_word_on_the_co
     descent = Descent(backend=backend, epochs=3, penalty=L2(strength), start=GlorotUniform())
     task = FitTask(model, descent, scaling)
     _hear_the_greetings(backend, capfd)
-    check(task, Dataset(names, values))
+    check(task, task.problem(Dataset(names, values)))
     report = solve(task.problem(Dataset(names, values)), descent).report
     assert all(np.isfinite(coefficient.reference) for coefficient in report.coefficients)
     numbers = [*(coefficient.estimate for coefficient in report.coefficients), report.loss.final]

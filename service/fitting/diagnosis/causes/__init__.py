@@ -1,0 +1,1 @@
+"""What keeps a fit from its reference, one family a module: functions from `Evidence` to a cause, or None."""
