@@ -264,8 +264,8 @@ class ShuffledCourse:
         self._of_epoch = response.of_epoch(rhythm)
 
     def _fresh(self, modes: ModeArray, place: int = 0) -> Standing:
-        before: ModeArray = np.zeros((len(modes), len(modes)), modes.dtype)
-        drawn: ModeArray = np.zeros((len(self._sample.rows), len(modes)), modes.dtype)
+        kind: Any = modes.dtype
+        before, drawn = (np.zeros((size, len(modes)), kind) for size in (len(modes), len(self._sample.rows)))
         return Standing(modes, before, drawn, place, self._rhythm.bridge)
 
     @property
