@@ -308,7 +308,7 @@ def _broadcast_requests(published: Numbers, _: Numbers) -> Iterator[CaseRequest]
     ]
     yield CaseRequest(
         "shapes that match: 10 001 steps in batches of 100",
-        _body("broadcast", solver, record={"every": "step", "limit": 20_000}),
+        _body("broadcast", solver, record={"every": "step", "limit": 20_000}, explain=["broadcast"]),
         (*weights, _coefficient(0, "bias", right["bias"], 1e-6, "absolute"), *losses),
     )
 

@@ -226,7 +226,7 @@ def test_the_printed_loss_is_not_that_of_the_printed_weights(address: str) -> No
 
 def test_both_endings_of_the_broadcast_case(address: str) -> None:
     found = _case("broadcast")
-    body = found.requests[0].body | {"explain": ["broadcast"], "record": {"limit": 2}}
+    body = found.requests[0].body | {"record": {"limit": 2}}
     result = fitted(address, body)["result"]
     cause = _causes(result)["target_shape_broadcast"]
     mistaken = found.published["broadcast_mistake"]
