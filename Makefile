@@ -17,7 +17,7 @@ DEVELOPMENT := $(VENV)/.development
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
-.PHONY: serve test test-keras lint format bench demo openapi lock clean
+.PHONY: serve test test-long test-keras lint format bench demo openapi lock clean
 .DELETE_ON_ERROR:
 
 # `exec` leaves no shell between make and the service, so a signal to make reaches it.
@@ -30,7 +30,11 @@ demo: $(RUNTIME)
 test: $(DEVELOPMENT)
 	@exec $(BIN)/python -m pytest $(ARGS)
 
-# Every optimizer on every problem by every plan against Keras itself, of which `test` runs a covering part: half an hour.
+# What `test` leaves out, marked `long`: a covering part of the table against Keras itself.
+test-long: $(DEVELOPMENT)
+	@exec $(BIN)/python -m pytest -m long $(ARGS)
+
+# Every optimizer on every problem by every plan against Keras itself: half an hour.
 test-keras: $(DEVELOPMENT)
 	@exec $(BIN)/python -m pytest tests/fitting/descent/every_case_against_keras.py $(ARGS)
 

@@ -196,12 +196,12 @@ def _see(setting: Setting, simulate: Simulate, further: float) -> _Seen:
     state, plan = setting.beginning.state, setting.plan
     affordable = max(int(MOST_SECONDS / _seconds_a_step(setting)), 1)
     if plan.reshuffles:
-        courses = int(np.clip(affordable // plan.total_steps, _LEAST_COURSES, _MOST_COURSES))
+        courses = int(np.clip(affordable // max(plan.total_steps, 1), _LEAST_COURSES, _MOST_COURSES))
     else:
         courses = 1 if further == 1.0 else 2
     last = max(affordable // courses, 1)
     end = min(plan.total_steps, last)
-    last = int(min(last, max(further * plan.total_steps, _LEAST_STEPS if further > 1.0 else end)))
+    last = int(min(last, max(further * plan.total_steps, _LEAST_STEPS if further > 1.0 else 1)))
     simulation = simulation_of(setting, state, courses, _recorded(setting, end, last))
     simulated = simulate(simulation)
     if not simulated.is_finite:
@@ -233,7 +233,7 @@ def _seconds_a_step(setting: Setting) -> float:
 def _recorded(setting: Setting, end: int, last: int) -> IntArray:
     """Evenly spaced and in equal ratios, the ends of epochs in pairs, and what is probed after the end."""
     plan = setting.plan
-    evenly, growing = np.linspace(1, end, _RECORDED), np.geomspace(1, last, _RECORDED)
+    evenly, growing = np.linspace(1, max(end, 1), _RECORDED), np.geomspace(1, last, _RECORDED)
     epochs = np.linspace(0, plan.epochs_ended(last), _RECORDED).astype(np.int64)
     ends = np.append(epochs, epochs + 1) * plan.steps_per_epoch - plan.into_epoch
     every = np.concatenate([evenly, growing, ends, end + _probed(setting), [end, last]])
@@ -245,7 +245,7 @@ def _limit(seen: _Seen) -> FloatArray | None:
     """(m, q); see `simulated_outlook`."""
     steep = seen.setting.spectrum.vectors[:, ~seen.setting.spectrum.is_flat]
     final = seen.since(0.75)
-    if not seen.is_finite or len(final) < 2 * _PROBED_EPOCHS:
+    if not seen.is_finite or min(len(final), len(seen.since(0.5, 0.75))) < 2 * _PROBED_EPOCHS:
         return None
     before, mean = steep.T @ seen.since(0.5, 0.75), (steep.T @ final).mean(axis=0)
     if seen.setting.plan.reshuffles:

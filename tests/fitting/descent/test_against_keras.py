@@ -14,6 +14,9 @@ from tests.fitting.descent.keras_paths import keras_twin
 from tests.fitting.descent.keras_table import NUMPY, OPTIMIZERS, PLANS, SHAPES, TENSORFLOW, Case
 from tests.fitting.descent.problems import random_problem, solve
 
+#: Keras compiles for each of them: minutes in all.
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("place", range(len(OPTIMIZERS)), ids=lambda place: f"{place}-{OPTIMIZERS[place].kind}")
