@@ -125,7 +125,7 @@ def _check_explanations(task: FitTask) -> None:
         message = "An exact fit takes no steps: shapes cannot have led it astray."
         raise InvalidProblem(place, message, "nothing, or a solver of the kind 'descent'")
     if len(task.model.targets) > 1:
-        message = f"There are {len(task.model.targets)} targets, and only one alone may be flat where its fit is not."
+        message = f"With {len(task.model.targets)} targets the shapes cannot be mistaken so: that takes a single one."
         raise InvalidProblem(place, message, "nothing, or a single target")
 
 
