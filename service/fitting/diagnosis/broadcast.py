@@ -33,8 +33,9 @@ from service.fitting.model import INTERCEPT
 from service.fitting.problem import Problem
 from service.fitting.scaling import Scaling
 
-#: Of a shuffled plan, where every step has a batch of its own: numbers of all their products, and what goes into them.
-_MOST_NUMBERS, _MOST_PRODUCTS = 1 << 22, 1 << 28
+#: Of a shuffled plan, where every step has a batch of its own: numbers of all their products, what goes into them, and
+#: rows of all batches.
+_MOST_NUMBERS, _MOST_PRODUCTS, _MOST_ROWS = 1 << 22, 1 << 28, 1 << 22
 
 
 def shape_mistake(setting: Setting, end: End, account: Account, simulate: Simulate) -> Cause:
@@ -125,7 +126,8 @@ def _free_name(columns: Mapping[str, FloatArray]) -> str:
 def _shuffled_end(setting: Setting, steps: int, simulate: Simulate) -> FloatArray:
     beginning, arena = setting.beginning, setting.arena
     _, m, q = arena.shape
-    if steps * (m + 1) * (m + q) > _MOST_NUMBERS or steps * setting.plan.batch_size * m * (m + q) > _MOST_PRODUCTS:
+    rows = steps * setting.plan.batch_size
+    if steps * (m + 1) * (m + q) > _MOST_NUMBERS or rows * m * (m + q) > _MOST_PRODUCTS or rows > _MOST_ROWS:
         raise TooLong
     orders = beginning.row_orders().for_steps(0, steps)
     assert orders is not None
