@@ -21,7 +21,8 @@ from service.fitting.diagnosis.precision import precision_floor
 from service.fitting.diagnosis.registry import AGREEMENT, LEAST_SHARE
 from service.fitting.diagnosis.simulated import probe
 from service.fitting.diagnosis.simulation import TooLong
-from service.fitting.scaling import Scale, Units
+from service.fitting.scaling import Scale, Scaling, Units
+from service.fitting.solver import Descent
 
 #: How many times as high as it is estimated the floor of rounding has been seen to be.
 _MOST_TOO_LOW = 3.0
@@ -189,6 +190,21 @@ class Evidence:
 
     def foreseen(self, setting: Setting, further: float = 1.0) -> Outlook | None:
         """What another setting would come to; None where nobody can say. `further` is as for `outlook`."""
+        if setting is self.setting:
+            return self.outlook
+        key = (setting.solver, setting.problem.scaling)
+        seen, found = self._foreseen.get(key, (0.0, None))
+        if seen == 0.0 or (seen < further and found is not None and found.method == "simulated"):
+            found = self._looked_ahead(setting, further)
+            self._foreseen[key] = further, found
+        return found
+
+    @cached_property
+    def _foreseen(self) -> dict[tuple[Descent, Scaling], tuple[float, Outlook | None]]:
+        """How far was looked, and what was seen: several causes ask for the same."""
+        return {}
+
+    def _looked_ahead(self, setting: Setting, further: float) -> Outlook | None:
         try:
             return outlook(setting, self.means.simulate, further)
         except TooLong:
