@@ -12,8 +12,11 @@ from service.fitting.arrays import FloatArray
 from service.fitting.descent.engine import Arena
 from service.fitting.descent.plan import BatchPlan
 from service.fitting.loss import Loss
+from service.fitting.reference.gram_factor import factor_gram
 from service.fitting.threads import one_thread_each, threads
 
+#: Of A'A, its columns brought to one length, in the 1-norm: so much of float64 is lost in the squares.
+_MOST_CONDITION = 1e6
 #: Products below which starting threads costs more than they save.
 _LEAST_SHARE = 1_000_000
 
@@ -49,6 +52,12 @@ def add_products(columns: FloatArray, products: FloatArray) -> None:
     stacked = columns.reshape(len(columns), batches, -1)
     products[:, :m] += stacked[:m].transpose(1, 0, 2) @ stacked.transpose(1, 2, 0)
     products[:, m, m:] += np.square(stacked[m:]).sum(axis=2).T
+
+
+def are_exact_enough(products: FloatArray) -> bool:
+    """Whether products (b, m + 1, m + q) say all that the data do: they square the condition number and all sizes."""
+    gram = products[:, :-1, : products.shape[1] - 1].sum(axis=0)
+    return factor_gram(gram, _MOST_CONDITION) is not None and bool(np.isfinite(products).all())
 
 
 def _share(work: Callable[[int, int], None], batches: int, size: int) -> None:

@@ -14,12 +14,11 @@ import numpy as np
 from numba import njit
 
 from service.fitting.arrays import FloatArray, IntArray, WorkingArray
-from service.fitting.descent.batch_products import batch_products, factors_of
+from service.fitting.descent.batch_products import are_exact_enough, batch_products, factors_of
 from service.fitting.descent.engine import Arena, Block, Rows, State, no_rows
 from service.fitting.descent.numpy_step import Form, form_by, scratch, step
 from service.fitting.descent.rules import Rule
 from service.fitting.reference.compiled import fma
-from service.fitting.reference.gram_factor import factor_gram
 
 
 # Inlined, as the next three: a call that is handed arrays takes longer than all they do.
@@ -191,8 +190,6 @@ def _run_three(
     return taken, kept
 
 
-#: Of A'A, its columns brought to one length, in the 1-norm: so much of float64 is lost in the squares.
-_MOST_CONDITION = 1e6
 #: Steps of a block: fewer where each has numbers of its own, which are worked out for a block at once.
 _MOST_STEPS, _MOST_VARYING_STEPS = 1 << 24, 1 << 16
 #: Parameters of `_run_three`.
@@ -292,9 +289,7 @@ class NumpyStatisticsEngine:
     @property
     def is_exact_enough(self) -> bool:
         """Whether products of the data say all that the data do: they square the condition number and all sizes."""
-        m = len(self._arena.optimum)
-        gram = self._steps.products[:, :m, :m].sum(axis=0)
-        return factor_gram(gram, _MOST_CONDITION) is not None and bool(np.isfinite(self._steps.products).all())
+        return are_exact_enough(self._steps.products)
 
     @property
     def longest_block(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from service.fitting.arrays import FloatArray, IntArray
 from service.fitting.descent.affine_maps import Powers, apply
+from service.fitting.descent.batch_products import factors_of
 from service.fitting.descent.setting import Setting
 from service.fitting.diagnosis.decoupled import losses
 from service.fitting.diagnosis.frame import Frame, Push
@@ -77,8 +78,7 @@ def _along_steep(setting: Setting) -> tuple[FloatArray, FloatArray]:
     plan, spectrum, optimum, penalties = setting.plan, setting.spectrum, setting.optimum.scaled, setting.arena.penalties
     m, q = optimum.shape
     steep = spectrum.vectors[:, ~spectrum.is_flat]
-    rows = plan.rows_of(np.arange(1, plan.steps_per_epoch + 1))
-    factors = 2.0 / (rows * q) if setting.problem.loss == "mse" else np.full(len(rows), 2.0)
+    factors = factors_of(plan, setting.problem.loss, q)
     sums = factors[:, None, None] * (steep.T @ setting.products[:, :m])
     held = 2.0 * steep.T * penalties
     return (sums[..., :m] + held) @ steep, held @ optimum - sums[..., m:]

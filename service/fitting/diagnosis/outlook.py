@@ -11,8 +11,6 @@ from service.fitting.diagnosis.shuffled import shuffled_outlook
 from service.fitting.diagnosis.simulated import simulated_outlook
 from service.fitting.diagnosis.simulation import Simulate
 
-__all__ = ["FURTHER", "Outlook", "outlook"]
-
 #: How many times as many steps as the plan has a finished fit is followed, where its steps are taken one by one.
 FURTHER = 20.0
 

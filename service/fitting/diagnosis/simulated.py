@@ -11,13 +11,13 @@ from functools import cached_property
 import numpy as np
 
 from service.fitting.arrays import FloatArray, IntArray
+from service.fitting.descent.batch_products import are_exact_enough
 from service.fitting.descent.engine import State
 from service.fitting.descent.setting import Setting
 from service.fitting.diagnosis.answer import FRACTIONS
 from service.fitting.diagnosis.courses import simulation_of
 from service.fitting.diagnosis.foreseen import Arrivals, Outlook, Probe
 from service.fitting.diagnosis.simulation import Simulate, Simulated, Simulation
-from service.fitting.reference.gram_factor import factor_gram
 
 #: What the steps of one outlook may take; and what one takes, measured on one core of an AMD EPYC: at least, for each
 #: parameter, and for each number of the Hessian and target.
@@ -31,8 +31,6 @@ _MOST_COURSES, _LEAST_COURSES = 16, 4
 _RECORDED = 250
 #: How far the second course may be from the first in the end, of the gaps at the start and in the end.
 _MOST_APART = 1e-9
-#: As `NumpyStatisticsEngine` has it: products of worse conditioned data are no longer exact enough.
-_MOST_CONDITION = 1e6
 #: What counts as no way at all: of the way come along a direction, and of the gap at the start.
 _SETTLED, _ROUNDING = 1e-6, 1e-12
 #: Of the deviation between courses: means that are no further apart stand still.
@@ -177,10 +175,8 @@ class _Seen:
         if len(self.parameters) == 1:
             return False
         apart = np.abs(self.parameters[0, self.place] - self.parameters[1, self.place]).max()
-        gram = setting.products[:, :-1, : len(setting.optimum.scaled)].sum(axis=0)
-        return bool(apart <= _MOST_APART * (self.gaps[0] + self.gaps[self.place])) and (
-            factor_gram(gram, _MOST_CONDITION) is not None
-        )
+        is_near = bool(apart <= _MOST_APART * (self.gaps[0] + self.gaps[self.place]))
+        return is_near and are_exact_enough(setting.products)
 
     @property
     def probe(self) -> Probe | None:

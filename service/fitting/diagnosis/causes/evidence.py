@@ -16,12 +16,13 @@ from service.fitting.diagnosis.answer import Cause, Direction
 from service.fitting.diagnosis.directions import directions
 from service.fitting.diagnosis.end import End, Means
 from service.fitting.diagnosis.foreseen import Outlook
+from service.fitting.diagnosis.frame import in_users_units
 from service.fitting.diagnosis.outlook import outlook
 from service.fitting.diagnosis.precision import precision_floor
 from service.fitting.diagnosis.registry import AGREEMENT, LEAST_SHARE
 from service.fitting.diagnosis.simulated import probe
 from service.fitting.diagnosis.simulation import TooLong
-from service.fitting.scaling import Scale, Scaling, Units
+from service.fitting.scaling import Scaling
 from service.fitting.solver import Descent
 
 #: How many times as high as it is estimated the floor of rounding has been seen to be.
@@ -172,8 +173,7 @@ class Evidence:
     def _in_users_units(self, away: FloatArray) -> FloatArray:
         """A difference of parameters (m, q) in descent's units, in the user's."""
         units = self.setting.problem.units
-        spread = units.targets.spread
-        return Units(units.features, Scale(np.zeros_like(spread), spread), units.intercept).to_user(away)
+        return in_users_units(away, units) * units.targets.spread
 
     # What other settings would have come to.
 
