@@ -87,6 +87,35 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="time in seconds that running fits get on SIGTERM before they go back to the queue",
     )
+    max_fit_seconds: float = Field(
+        3600.0,
+        gt=0,
+        le=31 * 86400,
+        allow_inf_nan=False,
+        description="longest that an attempt at a fit may run, in seconds",
+    )
+    cancel_grace_seconds: float = Field(
+        2.0,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="time in seconds that a fit that is cancelled, or out of time, gets to stop before it is killed",
+    )
+    retention_days: Annotated[float | None, BeforeValidator(_blank_is_none)] = Field(
+        None,
+        gt=0,
+        le=36500,
+        allow_inf_nan=False,
+        description="number of days that finished fits are kept; unset keeps them",
+    )
+    retention_fits: Annotated[int | None, BeforeValidator(_blank_is_none)] = Field(
+        None, ge=0, description="number of finished fits that are kept, the newest; unset keeps all"
+    )
+    dataset_store: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(
+        None,
+        description="where large datasets are kept: a folder that all processes share, or s3://bucket/prefix;"
+        " unset keeps them in the database",
+    )
 
 
 def variable(field: str) -> str:

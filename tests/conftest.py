@@ -19,7 +19,7 @@ from service.jobs.numba_cache import VARIABLE, sources_digest
 from service.settings import Settings
 
 _TEMPLATE = "migrated"
-_TABLES = "fit, dataset, trajectory_block, procrastinate_jobs, procrastinate_workers"
+_TABLES = "fit, dataset, submission, trajectory_block, trajectory_glimpse, procrastinate_jobs, procrastinate_workers"
 
 Outage = Callable[[], AbstractContextManager[None]]
 

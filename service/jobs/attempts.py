@@ -18,7 +18,10 @@ from service.jobs.records import ERROR, PROGRESS, RESULT, FitError, FitStatus, R
 from service.jobs.trajectories import part_values
 from service.jobs.transitions import sources
 
+#: On which every change of a fit is told.
 CHANNEL = "plumbline_fit"
+#: On which a worker is told that the fit it runs is to be cancelled.
+CANCEL_CHANNEL = "plumbline_cancel"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import LiteralString
 from uuid import UUID
 
 from psycopg import AsyncConnection, OperationalError
@@ -25,12 +26,18 @@ _CHECK_SECONDS = 15.0
 logger = logging.getLogger(__name__)
 
 
-class FitNotices:
-    """Wakes those who wait for a fit when the database says that it changed."""
+class Notices:
+    """Wakes those who wait for news of a fit when the database tells of some.
 
-    def __init__(self, url: str, fits: FitStore) -> None:
+    Parameters
+    ----------
+    channel
+        The PostgreSQL channel on which the news come; their payload is the fit's id.
+    """
+
+    def __init__(self, url: str, channel: LiteralString) -> None:
         self._url = url
-        self._fits = fits
+        self._channel = channel
         self._waiting: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
         self._is_lost = False
 
@@ -47,7 +54,10 @@ class FitNotices:
 
     @contextmanager
     def subscription(self, fit_id: UUID) -> Iterator[asyncio.Event]:
-        """An event that is set at every change of this fit from now on; the holder clears it."""
+        """An event that is set at all news of this fit from now on, and whenever some may have been missed.
+
+        The holder clears it.
+        """
         changed = asyncio.Event()
         self._waiting[fit_id].add(changed)
         try:
@@ -56,6 +66,43 @@ class FitNotices:
             self._waiting[fit_id].discard(changed)
             if not self._waiting[fit_id]:
                 del self._waiting[fit_id]
+
+    async def _listen_always(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except OperationalError as error:
+                # Once an outage, not twice a second.
+                logger.log(logging.DEBUG if self._is_lost else logging.WARNING, "No notices of fits: %s", error)
+                self._is_lost = True
+            end_if_cancelled()
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _listen(self) -> None:
+        connection = await AsyncConnection.connect(self._url, autocommit=True, application_name=APPLICATION_NAME)
+        async with connection:
+            await connection.execute(f"LISTEN {self._channel}")
+            self._is_lost = False
+            # Whatever changed while nobody listened.
+            self._wake(*self._waiting)
+            while True:
+                async for notice in connection.notifies(timeout=_CHECK_SECONDS):
+                    self._wake(UUID(notice.payload))
+                await connection.execute("SELECT 1")
+                end_if_cancelled()
+
+    def _wake(self, *fit_ids: UUID) -> None:
+        for fit_id in fit_ids:
+            for changed in self._waiting.get(fit_id, ()):
+                changed.set()
+
+
+class FitNotices(Notices):
+    """Wakes those who wait for a fit when the database says that it changed."""
+
+    def __init__(self, url: str, fits: FitStore) -> None:
+        super().__init__(url, CHANNEL)
+        self._fits = fits
 
     async def wait(self, fit_id: UUID, seconds: float) -> FitRecord | None:
         """Return the fit as soon as it is finished, else as it is after `seconds`; None where there is none.
@@ -77,32 +124,3 @@ class FitNotices:
                 with suppress(OperationalError):
                     record = await self._fits.get(fit_id)
         return record
-
-    async def _listen_always(self) -> None:
-        while True:
-            try:
-                await self._listen()
-            except OperationalError as error:
-                # Once an outage, not twice a second.
-                logger.log(logging.DEBUG if self._is_lost else logging.WARNING, "No notices of fits: %s", error)
-                self._is_lost = True
-            end_if_cancelled()
-            await asyncio.sleep(_RECONNECT_SECONDS)
-
-    async def _listen(self) -> None:
-        connection = await AsyncConnection.connect(self._url, autocommit=True, application_name=APPLICATION_NAME)
-        async with connection:
-            await connection.execute(f"LISTEN {CHANNEL}")
-            self._is_lost = False
-            # Whatever changed while nobody listened.
-            self._wake(*self._waiting)
-            while True:
-                async for notice in connection.notifies(timeout=_CHECK_SECONDS):
-                    self._wake(UUID(notice.payload))
-                await connection.execute("SELECT 1")
-                end_if_cancelled()
-
-    def _wake(self, *fit_ids: UUID) -> None:
-        for fit_id in fit_ids:
-            for changed in self._waiting.get(fit_id, ()):
-                changed.set()
