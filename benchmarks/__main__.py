@@ -6,7 +6,9 @@ from importlib import import_module
 from service.fitting.threads import use_threads
 from service.jobs.cores import available_cores
 
-PROGRAMS = ("least_squares", "descent", "trajectories", "http", "http_descent", "forecasts")
+PROGRAMS = ("least_squares", "descent", "trajectories", "http", "http_descent", "forecasts", "queued")
+#: Those that take many minutes, run by name only.
+LONG_PROGRAMS = ("soak",)
 
 
 def main(names: list[str]) -> None:
