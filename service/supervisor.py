@@ -22,6 +22,7 @@ import psutil
 
 from service.database.bundled import BundledPostgres, make_folder
 from service.database.errors import DatabaseError
+from service.process import UNUSABLE_SETTINGS
 from service.settings import Settings, environment
 from service.supervision.address import listen, url
 from service.supervision.errors import SupervisorError
@@ -54,6 +55,7 @@ class _Event(Enum):
     READY = auto()
     ORPHAN = auto()
     DATABASE_ENDED = auto()
+    DATABASE_DUE = auto()
 
 
 class _StoppedError(Exception):
@@ -66,7 +68,7 @@ def serve(settings: Settings, commands: Commands | None = None) -> int:
     Raises
     ------
     SupervisorError
-        When it cannot start, or its API does not stay up.
+        When it cannot start. What has once been ready is started again for as long as it takes.
     """
     supervisor = _Supervisor(settings, commands or Commands())
     with _signals(supervisor.notice_signal), ExitStack() as stack, suppress(_StoppedError):
@@ -83,9 +85,10 @@ class _Supervisor:
         self._commands = commands
         self._events: queue.SimpleQueue[_Event | Place] = queue.SimpleQueue()
         self._stops = 0
+        self._was_ready = False
         self._places: list[Place] = []
         self._database: BundledPostgres | None = None
-        self._database_deaths = Deaths()
+        self._database_deaths = Deaths(within=60.0)
         self._address = ""
 
     def notice_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -171,10 +174,14 @@ class _Supervisor:
                 case Place() as place:
                     self._replace(place)
                 case _Event.READY:
+                    self._was_ready = True
                     _say_ready(self._address)
                 case _Event.ORPHAN:
                     self._reap_orphans()
                 case _Event.DATABASE_ENDED:
+                    _tell("The bundled database ended unexpectedly; starting it again.")
+                    self._schedule_database()
+                case _Event.DATABASE_DUE:
                     self._restart_database()
             self._start_due()
 
@@ -206,24 +213,28 @@ class _Supervisor:
     def _replace(self, place: Place) -> None:
         place.schedule()
         name = place.program.name
-        if place is self._places[0] and place.deaths.too_many(time.monotonic()):
+        if place.exit_code == UNUSABLE_SETTINGS:
+            raise SupervisorError(f"the {name} cannot work with these settings; the reason is above", place.exit_code)
+        if place is self._places[0] and not self._was_ready and place.deaths.too_many(time.monotonic()):
             raise SupervisorError(f"the {name} keeps ending (code {place.exit_code})", place.exit_code or 1)
         _tell(f"The {name} ended unexpectedly (code {place.exit_code}); starting it again.")
+
+    def _schedule_database(self) -> None:
+        now = time.monotonic()
+        self._database_deaths.record(now)
+        delay = self._database_deaths.delay(now)
+        _after(lambda: time.sleep(delay), lambda: self._events.put(_Event.DATABASE_DUE))
 
     def _restart_database(self) -> None:
         if self._database is None:
             return
-        self._database_deaths.record(time.monotonic())
-        if self._database_deaths.too_many(time.monotonic()):
-            raise SupervisorError("the bundled database keeps ending; see postgresql.log in the data folder")
-        _tell("The bundled database ended unexpectedly; starting it again.")
         try:
             self._start_database(self._database)
         except DatabaseError as error:
-            # What a killed server leaves behind may take a moment to notice, and until then keeps the next one out.
+            # What a killed server leaves behind may take a moment to notice, and until then keeps the next one out; a
+            # full disk may take an operator.
             _tell(str(error))
-            delay = self._database_deaths.delay(time.monotonic())
-            _after(lambda: time.sleep(delay), lambda: self._events.put(_Event.DATABASE_ENDED))
+            self._schedule_database()
 
     def _reap_orphans(self) -> None:
         ours = {place.pid for place in self._places}

@@ -18,6 +18,8 @@ import psutil
 import psycopg
 import pytest
 
+from service.database.migrate import await_database
+
 HERE = Path(__file__).parent
 STAND_INS = HERE / "stand_ins"
 PATIENCE = 60.0
@@ -234,15 +236,10 @@ def test_a_killed_process_is_replaced_with_all_it_had(name: str, start: Start) -
 
 def test_a_killed_database_is_started_again(start: Start) -> None:
     service = start()
-    worker = psutil.Process(service.pid_of("worker"))
     url = _get(service.address())
     next(member for member in service.family() if member.name() == "postgres").kill()
     service.errors.until("The bundled database ended unexpectedly")
-    # The supervisor does one thing after the other: once it notices this, the start before it is over.
-    worker.kill()
-    service.errors.until("The worker ended unexpectedly")
-    with psycopg.connect(url) as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
+    await_database(url, PATIENCE, print)
 
 
 def test_an_api_that_keeps_ending_ends_the_service(start: Start) -> None:
@@ -287,3 +284,9 @@ def test_with_another_database_the_folder_is_left_alone(start: Start, empty_data
     assert not data_dir.exists()
     with psycopg.connect(empty_database_url) as connection:
         assert connection.execute("SELECT count(*) FROM fit").fetchone() == (0,)
+
+
+def test_settings_an_api_cannot_work_with_end_the_service_at_once(start: Start) -> None:
+    service = start(commands={"api": [sys.executable, "-c", "raise SystemExit(2)"]})
+    assert service.process.wait(PATIENCE) == 2
+    assert service.errors.rest().endswith("the API cannot work with these settings; the reason is above")

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api import refusals
 from service.api.faults import faults_of, problem_fault
 from service.api.schemas.problem import Fault, Problem
+from service.datasets.files import DatasetDamaged, StoreUnavailable
 from service.fitting.diagnosis.simulation import TooLong
 from service.fitting.errors import InvalidProblem
 
@@ -46,24 +47,43 @@ class Answer:
 UNREADABLE_REQUEST = Answer(400, "unreadable-request", "The request cannot be read")
 INTERNAL = Answer(500, "internal", "Something went wrong here")
 DATABASE_AWAY = Answer(503, "database-unavailable", "The database is not available")
+DATABASE_READ_ONLY = Answer(503, "database-read-only", "The database can only be read")
+STORE_AWAY = Answer(503, "store-unavailable", "The store of datasets is not available")
+STORAGE_FULL = Answer(503, "storage-full", "There is no room left to store anything")
 
 #: Looked up along the exception's bases, nearest first.
 TABLE: dict[type[Exception], Answer] = {
     InvalidProblem: Answer(422, "invalid-problem", "This cannot be fitted as asked"),
     RequestValidationError: Answer(422, "invalid-request", "The request is not valid"),
     refusals.InvalidRequest: Answer(422, "invalid-request", "The request is not valid"),
+    refusals.KeyReused: Answer(422, "idempotency-key-reused", "The Idempotency-Key belongs to another request"),
     refusals.UnreadableBody: Answer(400, "unreadable-body", "The body cannot be read"),
     refusals.BodyTooLarge: Answer(413, "body-too-large", "The body is too large"),
     refusals.UnsupportedMediaType: Answer(415, "unsupported-media-type", "The body is of an unsupported type"),
     refusals.NotAcceptable: Answer(406, "not-acceptable", "None of the media types on offer is acceptable"),
     refusals.NotFound: Answer(404, "not-found", "There is no such thing"),
     refusals.NotFinished: Answer(409, "not-finished", "The fit is not finished"),
+    refusals.AlreadyFinished: Answer(409, "already-finished", "The fit is finished already"),
+    refusals.NotFailed: Answer(409, "not-failed", "The fit has not failed"),
+    refusals.StillRunning: Answer(409, "still-running", "The fit is running"),
     TooLong: Answer(503, "simulation-unavailable", "The steps of this forecast cannot be simulated now"),
     refusals.NotReady: Answer(503, "not-ready", "The service is not ready"),
     ClientDisconnect: Answer(400, "client-gone", "The client went away"),
     psycopg.OperationalError: DATABASE_AWAY,
     psycopg.InterfaceError: DATABASE_AWAY,
+    psycopg.errors.ReadOnlySqlTransaction: DATABASE_READ_ONLY,
+    psycopg.errors.DiskFull: STORAGE_FULL,
     procrastinate.exceptions.ConnectorException: DATABASE_AWAY,
+    StoreUnavailable: STORE_AWAY,
+    DatasetDamaged: Answer(500, "dataset-damaged", "The data are not what was stored"),
+}
+
+#: What is nobody's mistake and passes, and what a client is told about it.
+_ASK_AGAIN = {
+    DATABASE_AWAY: "Try again in a moment.",
+    STORE_AWAY: "Nothing of this request was kept. Try again in a moment.",
+    DATABASE_READ_ONLY: "What is stored can be read; nothing is taken until the operator lets it be written to.",
+    STORAGE_FULL: "Nothing of this request was kept. Try again once the operator has made room.",
 }
 
 #: What the framework says with a bare status.
@@ -77,6 +97,8 @@ def answer_to(error: Exception) -> Answer:
     """The table's row for an exception; `INTERNAL` where it has none."""
     if isinstance(error, HTTPException):
         return _BY_STATUS.get(error.status_code) or _plain(error.status_code)
+    if isinstance(error, procrastinate.exceptions.ConnectorException) and isinstance(error.__cause__, psycopg.Error):
+        error = error.__cause__  # which the queue's words hide
     return next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), INTERNAL)
 
 
@@ -123,9 +145,9 @@ async def _respond(request: Request, error: Exception) -> Response:
     if _is_about_path(error):
         return problem_response(_BY_STATUS[404], path, "There is nothing of that id.")
     answer = answer_to(error)
-    if answer is DATABASE_AWAY:
+    if answer in _ASK_AGAIN:
         logger.warning("%s %s: %s", request.method, path, error)
-    detail, faults, headers = _particulars(request, error)
+    detail, faults, headers = _particulars(request, error, answer)
     return problem_response(answer, path, detail, faults, headers | _due_headers(request, answer.status))
 
 
@@ -142,12 +164,14 @@ def _due_headers(request: Request, status: int) -> dict[str, str]:
     return headers
 
 
-def _particulars(request: Request, error: Exception) -> tuple[str, Sequence[Fault], dict[str, str]]:
+def _particulars(request: Request, error: Exception, answer: Answer) -> tuple[str, Sequence[Fault], dict[str, str]]:
     match error:
         case refusals.Refusal():
             return error.detail, error.faults, dict(error.headers)
         case InvalidProblem():
             return error.message, [problem_fault(error)], {}
+        case DatasetDamaged():
+            return f"{error} Submit the data again.", (), {}
         case RequestValidationError():
             faults = faults_of(error.errors(), error.body, _body_type(request))
             return _summary(faults, len(error.errors())), faults, {}
@@ -155,7 +179,7 @@ def _particulars(request: Request, error: Exception) -> tuple[str, Sequence[Faul
             return "There is nothing at this path.", (), {}
         case HTTPException(status_code=405):
             return f"{request.method} is not among the methods of this path.", (), {}
-    return "Try again in a moment.", (), {}
+    return _ASK_AGAIN.get(answer, "Try again in a moment."), (), {}
 
 
 def _summary(faults: Sequence[Fault], count: int) -> str:

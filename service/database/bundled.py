@@ -10,6 +10,7 @@ Whoever may enter the socket's folder is trusted. The caller sees to it that one
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -34,6 +35,9 @@ DATABASE = "plumbline"
 _START_SECONDS = 300.0
 _POLL_SECONDS = 0.005
 _LONGEST_LOG = 8 << 20
+
+# One segment of the server's log, which it makes before it needs it.
+_LEAST_ROOM = 16 << 20
 
 # Fast, then immediate (replays the log at the next start), then the last resort.
 _WAYS_TO_STOP = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
@@ -94,7 +98,7 @@ class BundledPostgres:
         except (OSError, psycopg.Error, subprocess.SubprocessError) as error:
             self.stop()
             raise BundledDatabaseError(
-                f"the bundled database in {self._folder} cannot start: {error}{self._last_words()}"
+                f"the bundled database in {self._folder} cannot start: {error}{self._shortage()}{self._last_words()}"
             ) from error
         return _url(self._running.sockets, DATABASE)
 
@@ -195,6 +199,11 @@ class BundledPostgres:
     def _says_ready(self, pid: int) -> bool:
         record = postmaster.read(self._data)
         return record is not None and record.pid == pid and record.status == postmaster.READY
+
+    def _shortage(self) -> str:
+        # Its log lies on the same disk, and may not say so for that very reason.
+        free = shutil.disk_usage(self._folder).free if self._folder.exists() else _LEAST_ROOM
+        return "" if free >= _LEAST_ROOM else f"; there is no room left on its disk ({free >> 10} KiB)"
 
     def _last_words(self) -> str:
         if not self._log.exists():

@@ -8,7 +8,10 @@ import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, OperationalError, waiting
+from psycopg.abc import RV, PQGen
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -23,21 +26,42 @@ _ACQUIRE_SECONDS = 5.0
 # works again within seconds of the database's return.
 _RECONNECT_SECONDS = _ACQUIRE_SECONDS
 
+# A machine that was switched off takes no leave: the kernel asks after it, and gives it up, within half a minute.
+_WATCHFUL = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
 
 @asynccontextmanager
-async def open_pool(url: str, most_connections: int = 10) -> AsyncIterator[Pool]:
+async def open_pool(url: str, most_connections: int = 10, answer_seconds: float | None = None) -> AsyncIterator[Pool]:
     """Open a pool without waiting for the database: a database that is away is the callers' `OperationalError`.
 
     A connection is looked at before it is lent, so that one the database has closed is replaced instead.
+
+    Parameters
+    ----------
+    answer_seconds
+        How long any answer of the database may take before it counts as away: it may hang. None is for ever.
     """
-    pool = AsyncConnectionPool(
-        url,
-        connection_class=AsyncConnection[DictRow],
+
+    async def configure(connection: Connection) -> None:
+        # Not by an argument of `connect`, to which Procrastinate adds its own.
+        await connection.set_autocommit(True)
+        if isinstance(connection, _AbandonableConnection):
+            connection.answer_seconds = answer_seconds
+
+    pool: Pool = AsyncConnectionPool(
+        watchful(url),
+        connection_class=_AbandonableConnection,
         kwargs={"row_factory": dict_row, "application_name": APPLICATION_NAME},
         min_size=1,
         max_size=most_connections,
         open=False,
-        configure=_commit_each_statement,
+        configure=configure,
         check=_check,
         timeout=_ACQUIRE_SECONDS,
         reconnect_timeout=_RECONNECT_SECONDS,
@@ -57,9 +81,31 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def _commit_each_statement(connection: Connection) -> None:
-    # Not by an argument of `connect`, to which Procrastinate adds its own.
-    await connection.set_autocommit(True)
+def watchful(url: str) -> str:
+    """How to connect so that it is noticed when the other machine is gone; what the URL says of that stays."""
+    return make_conninfo("", **(_WATCHFUL | conninfo_to_dict(url)))
+
+
+class _AbandonableConnection(AsyncConnection[DictRow]):
+    """A connection that is closed when nobody waits for its answer any more.
+
+    psycopg asks the server to give the question up, and waits for that: seconds, where the server hangs.
+    """
+
+    answer_seconds: float | None = None
+
+    async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """See `psycopg.AsyncConnection.wait`."""
+        seconds = self.answer_seconds if timeout is None else timeout
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=seconds)
+        except BaseException as error:
+            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+                raise
+            self.pgconn.finish()
+            if isinstance(error, OperationalError):
+                raise OperationalError(f"the database has not answered for {seconds} s") from error
+            raise
 
 
 async def _check(connection: Connection) -> None:

@@ -14,6 +14,7 @@ _STANDARD_ERROR = 2
 
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 10.0
+_REMEMBERED = 8
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,23 @@ class Deaths:
     """The unexpected ends of one process, and what follows from how often they come."""
 
     def __init__(self, limit: int = 5, within: float = 30.0) -> None:
+        self._limit = limit
         self._within = within
-        self._times: deque[float] = deque(maxlen=limit)
+        self._times: deque[float] = deque(maxlen=_REMEMBERED)
 
     def record(self, now: float) -> None:
         self._times.append(now)
 
     def too_many(self, now: float) -> bool:
-        return len(self._times) == self._times.maxlen and now - self._times[0] <= self._within
+        return self._recent(now) >= self._limit
 
     def delay(self, now: float) -> float:
         """Return the seconds until the next start: doubled for each recent end."""
-        recent = sum(now - time_ <= self._within for time_ in self._times)
+        recent = self._recent(now)
         return min(_FIRST_DELAY * 2.0 ** (recent - 1), _LONGEST_DELAY) if recent else 0.0
+
+    def _recent(self, now: float) -> int:
+        return sum(now - time_ <= self._within for time_ in self._times)
 
 
 class Place:

@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 import psycopg
+import psycopg_pool
 import pytest
+from procrastinate.exceptions import ConnectorException
 
 from service.api import errors
 from service.api.app import create_app
@@ -22,6 +24,9 @@ ELSEWHERE = {
     "FittingError": "the tree's root, never raised",
     "Refusal": "the tree's root, never raised",
     "AttemptLost": "the worker",
+    "Overdue": "the worker",
+    "StoreUnusable": "the entry points",
+    "KeyTaken": "the store of fits",
     "PartGone": "whoever reads a trajectory",
     "TooMuchWork": "solving at once",
     "FitProcessError": "the worker",
@@ -66,11 +71,32 @@ def test_codes_and_titles_tell_kinds_apart() -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (psycopg.errors.AdminShutdown(), "database-unavailable"),
+        (psycopg.errors.CannotConnectNow(), "database-unavailable"),
+        (psycopg.errors.TooManyConnections(), "database-unavailable"),
+        (psycopg.errors.OutOfMemory(), "database-unavailable"),
+        (psycopg.errors.IoError(), "database-unavailable"),
+        (psycopg_pool.PoolTimeout(), "database-unavailable"),
+        (psycopg.errors.ReadOnlySqlTransaction(), "database-read-only"),
+        (psycopg.errors.DiskFull(), "storage-full"),
+    ],
+)
+def test_a_database_that_cannot_do_its_part_is_nobodys_mistake(error: Exception, code: str) -> None:
+    by_way_of_the_queue = ConnectorException()
+    by_way_of_the_queue.__cause__ = error
+    for told in (error, by_way_of_the_queue):
+        answer = errors.answer_to(told)
+        assert (answer.status, answer.code) == (503, code)
+
+
+@pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
         ("PUT", "/v1/fits", "GET, HEAD, POST"),
         ("DELETE", "/v1/fits", "GET, HEAD, POST"),
-        ("POST", "/v1/fits/0", "GET, HEAD"),
+        ("POST", "/v1/fits/0", "DELETE, GET, HEAD"),
         ("POST", "/v1/cases", "GET, HEAD"),
         ("PATCH", "/health/live", "GET, HEAD"),
         ("BREW", "/v1/fits", "GET, HEAD, POST"),

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import psycopg
+import psycopg.conninfo
 import pytest
 
-from service.database.pool import Pool, open_pool, transaction
+from service.database.pool import Pool, open_pool, transaction, watchful
 
 pytestmark = pytest.mark.anyio
 
@@ -89,3 +90,25 @@ async def test_statements_are_prepared_on_each_connection(empty_database_url: st
                 return int(row["n"])
 
         assert set(await asyncio.gather(ask(), ask())) == {1}
+
+
+async def test_an_answer_that_takes_too_long_is_not_waited_for(empty_database_url: str) -> None:
+    async with open_pool(empty_database_url, most_connections=1, answer_seconds=0.1) as pool:
+        hanging = await _backend(pool)
+        with pytest.raises(psycopg.OperationalError):
+            async with transaction(pool) as connection:
+                await connection.execute("SELECT pg_sleep(3600)")
+        assert await _backend(pool) != hanging
+
+
+async def test_who_is_cancelled_does_not_wait_for_the_database(pool: Pool) -> None:
+    hanging = await _backend(pool)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1), transaction(pool) as connection:
+            await connection.execute("SELECT pg_sleep(3600)")
+    assert await _backend(pool) != hanging
+
+
+def test_what_the_url_says_of_silence_stays() -> None:
+    options = psycopg.conninfo.conninfo_to_dict(watchful("postgresql://host/name?keepalives_idle=77"))
+    assert (options["keepalives_idle"], options["connect_timeout"], options["dbname"]) == ("77", "5", "name")
