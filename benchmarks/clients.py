@@ -11,6 +11,9 @@ from typing import cast
 
 import uvloop
 
+#: Has a fit run, even if the same was run before.
+FRESH = "Cache-Control: no-cache"
+
 #: A whole HTTP request; called for each.
 MakeRequest = Callable[[], bytes]
 _Next = Callable[[], bytes | None]

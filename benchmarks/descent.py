@@ -91,6 +91,9 @@ def _ours(problem: Problem, backend: Backend, dtype: Precision, epochs: int, *, 
 class _Nobody:
     """An observer who lets go of everything, as a child does once it has sent it."""
 
+    def glimpsed(self, rows: Callable[[], Trajectory]) -> None:
+        pass
+
     def progress(self, progress: Progress) -> bool:  # noqa: ARG002
         return True
 

@@ -3,7 +3,8 @@
 All rows and batches of 64, in a fixed order and shuffled; and Adam, whose steps are simulated: in the process of this
 program, compiled, and through HTTP by the serving process's own child. A fit is whole, as in `benchmarks.descent`; a
 forecast begins where the data have been solved and measured by one before it, and ends with its diagnosis only through
-HTTP. Each asks for a learning rate of its own, so that no answer is there before.
+HTTP. Each asks for a learning rate of its own, so that no answer is there before. And small descents with all that is
+said of them, against the same without.
 """
 
 import itertools
@@ -18,15 +19,20 @@ from benchmarks.descent import run_of
 from benchmarks.figure import Figure, seconds
 from benchmarks.http_descent import stored
 from service.fitting.data import Dataset
+from service.fitting.descent.backends import engine_for
 from service.fitting.descent.optimizers import Adam, Optimizer, Sgd
+from service.fitting.descent.run import run
 from service.fitting.descent.setting import Setting
 from service.fitting.diagnosis.compiled_simulation import simulate
+from service.fitting.diagnosis.foreseen import Outlook
 from service.fitting.diagnosis.outlook import outlook
 from service.fitting.exact import references
 from service.fitting.model import resolve_model
 from service.fitting.problem import Problem
+from service.fitting.recording import Recording
 from service.fitting.reference.compiled import COMPILED
 from service.fitting.solver import Descent
+from service.fitting.task import Collector
 from service.launch import launched
 
 ROWS, COLUMNS, BATCH = 100_000, 10, 64
@@ -39,10 +45,19 @@ PLANS: dict[str, dict[str, Any]] = {
     "simulated": {"epochs": 100, "batch_size": BATCH},
 }
 HTTP_SECONDS = 3.0
+TINY_ROWS, TINY_EPOCHS = 50, 50
+#: Descents by so few rows, too short to arrive: their ends are looked into in every way there is.
+TINY: tuple[tuple[str, Optimizer, dict[str, Any]], ...] = (
+    ("all_rows", Sgd(0.01), {}),
+    ("fixed_order", Sgd(0.01), {"batch_size": 10}),
+    ("shuffled", Sgd(0.01), {"batch_size": 10, "shuffle": True}),
+    ("adam", Adam(0.01), {}),
+)
 
 
 def figures() -> Iterator[Figure]:
     """See the module."""
+    yield from _tiny()
     problem = wide_problem()
     setting = Setting.of(problem, Descent(), references(problem, None, COMPILED), None, COMPILED)
     for name, plan in PLANS.items():
@@ -83,9 +98,45 @@ def _forecast(setting: Setting, name: str) -> Callable[[], object]:
             descent = Descent(optimizer=_optimizer(name, next(rates)), **PLANS[name])
             seen = outlook(setting.with_solver(descent), simulate)
             assert seen.method == name
-            assert seen.steps_to.shape == (9,)
+            # What is not asked for is not found.
+            assert _told(seen)[-1].shape == (9,)
 
     return work
+
+
+def _told(seen: Outlook) -> tuple[Any, ...]:
+    """What a forecast says of it."""
+    stands = seen.steps, seen.end, seen.end_sd, seen.is_exact
+    return *stands, seen.is_stable, seen.rates, seen.limit, seen.limit_sd, seen.steps_to
+
+
+def _tiny() -> Iterator[Figure]:
+    """What a diagnosis takes of a small descent, remedy run and all, beside the descent without it."""
+    for name, optimizer, plan in TINY:
+        problem = _tiny_problem()
+        descent = Descent(optimizer=optimizer, epochs=TINY_EPOCHS, **plan)
+        bare = seconds(_undiagnosed(problem, descent), repeats=20)
+        whole = seconds(run_of(problem, descent), repeats=20)
+        yield Figure(f"diagnosis_of_a_tiny_descent_{name}", bare / whole, 0.2, "the_descent_without_it")
+
+
+def _undiagnosed(problem: Problem, descent: Descent) -> Callable[[], object]:
+    """Nothing is kept from the last."""
+
+    def work() -> None:
+        with np.errstate(all="ignore"):
+            own = Problem(problem.dataset, problem.model)
+            setting = Setting.of(own, descent, references(own, None, COMPILED), None, COMPILED)
+            run(setting, Recording(), Collector(), engine_for)
+
+    return work
+
+
+def _tiny_problem() -> Problem:
+    stream = np.random.default_rng(0)
+    x = stream.normal(size=(TINY_ROWS, 1))
+    dataset = Dataset.from_arrays(x, 2.0 * x[:, 0] + 1.0 + 0.3 * stream.normal(size=TINY_ROWS))
+    return Problem(dataset, resolve_model(dataset.names, None, None, intercept=True))
 
 
 def _bodies(dataset: str, name: str) -> Iterator[bytes]:

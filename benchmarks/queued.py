@@ -17,13 +17,13 @@ import numpy as np
 import psutil
 
 from benchmarks.bare_queue import jobs_a_second
-from benchmarks.clients import ask_all, ask_at_rate, post
+from benchmarks.clients import FRESH, ask_all, ask_at_rate, post
 from benchmarks.figure import Figure
 from service.launch import launched
 
 CLIENTS, FITS, BATCH = 16, 600, 200
 #: Headers: through the queue, and through all of it.
-UNHELD = ("Prefer: respond-async", "Cache-Control: no-cache")
+UNHELD = ("Prefer: respond-async", FRESH)
 ROWS = 50
 TINY: dict[str, dict[str, Any]] = {"exact": {"kind": "exact"}, "descent": {"kind": "descent", "epochs": 50}}
 MEDIAN_SECONDS, P99_SECONDS = 10e-3, 50e-3
@@ -97,8 +97,8 @@ def _waits(address: str) -> list[float]:
     """Seconds from a fit's acceptance to its start, where fits come one by one."""
     make = post("/v1/fits", requests("waits", TINY["exact"]), *UNHELD)
     ask_at_rate(address, make, 20.0, 1, 10.0)
-    fits = _finished(address, "waits")
-    return [(_time(fit["started_at"]) - _time(fit["created_at"])).total_seconds() for fit in fits]
+    fits = finished(address, "waits")
+    return [(moment(fit["started_at"]) - moment(fit["created_at"])).total_seconds() for fit in fits]
 
 
 def fits_a_second(address: str, name: str, solver: dict[str, Any]) -> float:
@@ -106,7 +106,7 @@ def fits_a_second(address: str, name: str, solver: dict[str, Any]) -> float:
     run = f"singly-{name}"
     make = post("/v1/fits", requests(run, solver), *UNHELD)
     ask_all(address, (make() for _ in range(FITS)), CLIENTS)
-    return _per_second(_finished(address, run))
+    return _per_second(finished(address, run))
 
 
 def _in_batches(address: str, name: str, solver: dict[str, Any]) -> float:
@@ -114,18 +114,18 @@ def _in_batches(address: str, name: str, solver: dict[str, Any]) -> float:
     fits = bodies(run, solver)
     texts = (json.dumps({"fits": list(itertools.islice(fits, BATCH))}).encode() for _ in range(2 * FITS // BATCH))
     # Made beforehand: the client is not what is measured.
-    make = post("/v1/fits:batch", iter(list(texts)), "Cache-Control: no-cache")
+    make = post("/v1/fits:batch", iter(list(texts)), FRESH)
     ask_all(address, (make() for _ in range(2 * FITS // BATCH)), 2)
-    return _per_second(_finished(address, run))
+    return _per_second(finished(address, run))
 
 
 def _per_second(fits: list[dict[str, Any]]) -> float:
-    began = min(_time(fit["created_at"]) for fit in fits)
-    ended = max(_time(fit["finished_at"]) for fit in fits)
+    began = min(moment(fit["created_at"]) for fit in fits)
+    ended = max(moment(fit["finished_at"]) for fit in fits)
     return len(fits) / (ended - began).total_seconds()
 
 
-def _finished(address: str, run: str) -> list[dict[str, Any]]:
+def finished(address: str, run: str) -> list[dict[str, Any]]:
     """All fits with the label, once none is under way."""
     while any(_page(address, f"label.run={run}&status={status}&page_size=1") for status in ("queued", "running")):
         time.sleep(0.05)
@@ -151,7 +151,8 @@ def _get(url: str) -> dict[str, Any]:
         return parsed
 
 
-def _time(text: str) -> datetime:
+def moment(text: str) -> datetime:
+    """A time as the service writes it."""
     return datetime.fromisoformat(text)
 
 

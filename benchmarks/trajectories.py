@@ -20,8 +20,8 @@ from service.fitting.descent.recorder import PART_BYTES
 from service.fitting.model import Model
 from service.fitting.recording import Recording
 from service.fitting.solver import Descent
-from service.fitting.task import FitTask, Progress
-from service.jobs.messages import Order, Part
+from service.fitting.task import FitTask
+from service.jobs.messages import News, Order, Part
 from service.jobs.numba_cache import numba_variables
 from service.jobs.runner import FitRunner
 
@@ -70,7 +70,7 @@ def _order(dataset: Dataset, steps: int, *, shuffle: bool) -> Order:
     return Order(FitTask(MODEL, descent, recording=Recording("step", limit=2 * STEPS)), dataset)
 
 
-def _unheard(_: Progress) -> None:
+def _unheard(_: News) -> None:
     """Nobody listens."""
 
 

@@ -29,6 +29,7 @@ from service.fitting.problem import Problem
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
 from service.fitting.task import FitTask
+from service.jobs.asked import Asked
 from service.jobs.fits import FitStore
 
 T = TypeVar("T")
@@ -54,21 +55,16 @@ class Submission:
 
     Attributes
     ----------
-    request
-        The body again, every default filled in and inline data replaced by its dataset's id: sent once more, it asks
-        for the same fit.
+    asked
+        Its `request` is the body again, every default filled in and inline data replaced by its dataset's id: sent
+        once more, it asks for the same fit.
     ended
         Where the fit ended that this one starts from; None where it starts from none.
-    parent
-        The fit whose remedy this one is; None where it is asked for as it is.
     """
 
     problem: Problem
-    task: FitTask
-    request: dict[str, Any]
-    labels: dict[str, str]
+    asked: Asked
     ended: Standing | None
-    parent: UUID | None
 
 
 async def submission_of(
@@ -173,7 +169,10 @@ def _submission(
     )
     problem = problem_of(task, dataset)
     check(task, problem, ended)
-    return Submission(problem, task, _echo(body, dataset, model, solver).to_json(), body.labels, ended, parent)
+    request = _echo(body, dataset, model, solver).to_json()
+    start_state = None if ended is None else ended.to_bytes()
+    asked = Asked(dataset, task, request, body.labels, body.priority, start_state, parent)
+    return Submission(problem, asked, ended)
 
 
 def _echo(body: FitRequest, dataset: Dataset, model: Model, solver: asked.Solver) -> FitRequest:

@@ -57,6 +57,8 @@ def _inside(annotation: Any, part: str | int) -> Any:
     for name, member in _members(annotation):
         if name == part:
             return member
+        if isinstance(part, int) and get_origin(member) is list:
+            return get_args(member)[0]
         if isinstance(member, type) and issubclass(member, BaseModel) and part in member.model_fields:
             return member.model_fields[str(part)].annotation
     return None

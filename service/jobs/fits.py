@@ -1,106 +1,126 @@
 """The fits of the database, as those who ask for them see them: submitted, read, listed."""
 
 import json
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, LiteralString
-from uuid import UUID, uuid4
+from typing import LiteralString, TypeVar
+from uuid import UUID
 
-from psycopg.rows import DictRow
+from psycopg.errors import ForeignKeyViolation
 
-from service.database.pool import Pool, transaction
-from service.datasets import store as datasets
+from service.database.pool import Connection, Pool, transaction
+from service.datasets.store import DatasetStore
 from service.fitting.data import Dataset
 from service.fitting.task import FitTask
 from service.fitting.trajectory import Trajectory
 from service.jobs.archive import ArchivedTrajectory
+from service.jobs.asked import Asked, Key
 from service.jobs.messages import Solved
-from service.jobs.queue import FitQueue
-from service.jobs.records import ERROR, PROGRESS, RESULT, TASK, Codec, FitRecord, FitStatus, Result, T
-from service.jobs.trajectories import EVERY_ROW, PART_COLUMNS, Rows, part_values, read_trajectory
+from service.jobs.records import TASK, FitRecord, FitStatus, TrajectoryExtent
+from service.jobs.rows import COLUMNS, COLUMNS_WITHOUT_RESULT, record_of
+from service.jobs.submitting import Submission, Taken, queue_fits, store_solved, submission_under
+from service.jobs.trajectories import EVERY_ROW, Rows, read_extent, read_trajectory
+
+T = TypeVar("T")
+
+#: A submission that meets the removal of its dataset every time so often has met something else.
+_MOST_TRIES = 5
 
 
 class FitStore:
     """Submits and reads fits. Every method raises `psycopg.OperationalError` while the database is away."""
 
-    def __init__(self, pool: Pool, queue: FitQueue) -> None:
+    def __init__(self, pool: Pool, datasets: DatasetStore) -> None:
         self._pool = pool
-        self._queue = queue
+        self._datasets = datasets
 
-    async def submit(
-        self,
-        dataset: Dataset,
-        task: FitTask,
-        request: dict[str, Any],
-        labels: dict[str, str],
-        start_state: bytes | None = None,
-        parent: UUID | None = None,
-    ) -> FitRecord:
-        """Store dataset, fit and job in one transaction: an accepted fit has a job, a refused one leaves nothing.
+    async def submit(self, asked: Asked, key: Key | None = None, *, fresh: bool = False) -> FitRecord:
+        """Queue the fit, or answer with an identical one that is finished. See `submit_all`."""
+        while True:
+            [taken] = await self.submit_all([asked], key, fresh=fresh)
+            record = await self.get(taken.id) if taken.cached else _queued(asked, taken)
+            if record is not None:
+                return replace(record, cached=taken.cached)
+
+    async def submit_all(self, asked: Sequence[Asked], key: Key | None = None, *, fresh: bool = False) -> list[Taken]:
+        """Queue the fits, all or none; those that an identical finished fit answers are not run again.
 
         Parameters
         ----------
-        request
-            What was asked, for the answer to show; kept as it is.
-        start_state
-            Where the fit ended that this one starts from, as `Standing.to_bytes` makes it: a copy of its own, so that
-            it does not depend on that fit any more.
-        parent
-            The fit whose remedy this one is.
-        """
-        fit_id = uuid4()
-        values = _asked(fit_id, task, request, labels, start_state, parent)
-        async with transaction(self._pool) as connection:
-            dataset_id = await datasets.insert(connection, dataset)
-            job_id = await self._queue.enqueue(connection, fit_id)
-            cursor = await connection.execute(_INSERT, values | {"dataset_id": dataset_id, "job_id": job_id})
-            [row] = await cursor.fetchall()
-        return _record(row)
+        key
+            To find them by when the same request comes again; None keeps none.
+        fresh
+            Whether all are run, finished identical ones or not.
 
-    async def store(
-        self,
-        dataset: Dataset,
-        task: FitTask,
-        request: dict[str, Any],
-        labels: dict[str, str],
-        solved: Solved,
-        start_state: bytes | None = None,
-        parent: UUID | None = None,
-    ) -> FitRecord:
-        """Store dataset and fit, solved already, by one statement: it needs no job.
-
-        In everything that can be seen it is as if it had been submitted, and solved at its first attempt.
+        Raises
+        ------
+        KeyTaken
+            A request with the same key is stored already, since a moment ago.
         """
-        fit_id = uuid4()
-        values = _asked(fit_id, task, request, labels, start_state, parent) | datasets.values(dataset)
-        values |= {"result": RESULT.encode(Result(solved.report, solved.trajectory)), "end_state": solved.end_state}
-        values["progress"] = None if solved.progress is None else PROGRESS.encode(solved.progress)
-        statement = _INSERT_SOLVED
-        if solved.last_part is not None:
-            statement = _INSERT_SOLVED_WITH_PART
-            # A dataset has rows and a body too.
-            values |= {f"part_{name}": value for name, value in part_values(solved.last_part).items()}
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(statement, values)
-            [row] = await cursor.fetchall()
-        return FitRecord(
-            id=fit_id,
-            parent=parent,
-            dataset_id=dataset.digest,
-            request=request,
-            labels=labels,
-            progress=solved.progress,
-            report=solved.report,
-            trajectory=solved.trajectory,
-            error=None,
-            **row,
+        every = {item.dataset.digest: item.dataset for item in asked}
+        # In one order for all, so that no two wait for each other.
+        ordered = [every[digest] for digest in sorted(every)]
+        return await self._with_datasets(
+            ordered, lambda connection, inline: queue_fits(connection, asked, inline, key, fresh=fresh)
         )
+
+    async def store(self, asked: Asked, solved: Solved, key: Key | None = None, *, fresh: bool = False) -> FitRecord:
+        """Store the fit, solved already, or answer with an identical one that is there. See `submit_all`.
+
+        It needs no job. In everything that can be seen it is as if it had been queued, and solved at its first attempt.
+        """
+        return await self._with_datasets(
+            [asked.dataset],
+            lambda connection, inline: store_solved(
+                connection, asked, solved, key, is_inline=len(inline) > 0, fresh=fresh
+            ),
+        )
+
+    async def under_key(self, key: str) -> Submission | None:
+        """Return what the request with this key came to; None where there was none, or all its fits are deleted."""
+        async with self._pool.connection() as connection:
+            return await submission_under(connection, key)
+
+    async def has_identical(self, asked: Asked) -> bool:
+        """Whether an identical fit is finished."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_SELECT_IDENTICAL, [asked.digest])
+            return cursor.rowcount > 0
+
+    async def _with_datasets(
+        self, datasets: Sequence[Dataset], work: Callable[[Connection, Sequence[Dataset]], Awaitable[T]]
+    ) -> T:
+        """What comes of a statement that needs these datasets, which is handed those that it can store by itself."""
+        inline = [dataset for dataset in datasets if self._datasets.is_inline(dataset)]
+        placed = [dataset for dataset in datasets if not self._datasets.is_inline(dataset)]
+        for _ in range(_MOST_TRIES - 1):
+            # One of them was removed in the meantime, as no fit had needed it.
+            with suppress(ForeignKeyViolation):
+                return await self._once(inline, placed, work)
+        return await self._once(inline, placed, work)
+
+    async def _once(
+        self,
+        inline: Sequence[Dataset],
+        placed: Sequence[Dataset],
+        work: Callable[[Connection, Sequence[Dataset]], Awaitable[T]],
+    ) -> T:
+        if not placed:
+            async with self._pool.connection() as connection:
+                return await work(connection, inline)
+        async with transaction(self._pool) as connection:
+            for dataset in placed:
+                await self._datasets.place(connection, dataset)
+            return await work(connection, inline)
 
     async def get(self, fit_id: UUID) -> FitRecord | None:
         """Return the fit, or None where there is none."""
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(f"SELECT {_COLUMNS} FROM fit WHERE id = %s", [fit_id])
+            cursor = await connection.execute(f"SELECT {COLUMNS} FROM fit WHERE id = %s", [fit_id])
             row = await cursor.fetchone()
-        return None if row is None else _record(row)
+        return None if row is None else record_of(row)
 
     async def task(self, fit_id: UUID) -> FitTask | None:
         """Return what is fitted and how, or None where there is no such fit."""
@@ -132,6 +152,7 @@ class FitStore:
         labels: dict[str, str],
         size: int,
         before: tuple[datetime, UUID] | None,
+        with_results: bool = True,
     ) -> list[FitRecord]:
         """Up to `size` fits, newest first.
 
@@ -141,97 +162,51 @@ class FitStore:
             What all of them have; None and {} for any.
         before
             Creation time and id of the last fit of the page before; None for the first page.
+        with_results
+            Whether their reports are read; without, they have none, finished or not.
         """
         shared = json.dumps(labels) if labels else None
         wanted = {"status": status, "parent": parent, "labels": shared, "before": before}
         # Only the conditions that are asked for: PostgreSQL cannot use an index through "is null or".
         conditions = [_CONDITIONS[name] for name, value in wanted.items() if value is not None]
         created_at, last_id = before or (None, None)
-        query = f"SELECT {_COLUMNS} FROM fit WHERE {' AND '.join(['true', *conditions])} {_NEWEST_FIRST}"
+        columns = COLUMNS if with_results else COLUMNS_WITHOUT_RESULT
+        query = f"SELECT {columns} FROM fit WHERE {' AND '.join(['true', *conditions])} {_NEWEST_FIRST}"
         async with self._pool.connection() as connection:
             cursor = await connection.execute(query, wanted | {"created_at": created_at, "id": last_id, "size": size})
             rows = await cursor.fetchall()
-        return [_record(row) for row in rows]
+        return [record_of(row) for row in rows]
 
     async def trajectory(self, fit_id: UUID, wanted: Rows = EVERY_ROW) -> Trajectory | ArchivedTrajectory | None:
         """Return what was recorded, or None where nothing is: no such fit, not finished, or no steps taken."""
         return await read_trajectory(self._pool, fit_id, wanted)
 
-
-def _asked(
-    fit_id: UUID,
-    task: FitTask,
-    request: dict[str, Any],
-    labels: dict[str, str],
-    start_state: bytes | None,
-    parent: UUID | None,
-) -> dict[str, Any]:
-    texts = {"request": json.dumps(request), "task": TASK.encode(task), "labels": json.dumps(labels)}
-    return {"id": fit_id, "start_state": start_state, "parent": parent, **texts}
+    async def extent(self, fit_id: UUID) -> TrajectoryExtent | None:
+        """Return how long what was recorded is, for a fit without a result; None where nothing was."""
+        return await read_extent(self._pool, fit_id)
 
 
-def _record(row: DictRow) -> FitRecord:
-    result = _decode(RESULT, row["result"])
+def _queued(asked: Asked, taken: Taken) -> FitRecord:
     return FitRecord(
-        **{name: row[name] for name in _PLAIN},
-        progress=_decode(PROGRESS, row["progress"]),
-        report=None if result is None else result.report,
-        trajectory=None if result is None else result.trajectory,
-        error=_decode(ERROR, row["error"]),
+        id=taken.id,
+        status="queued",
+        version=1,
+        attempt=0,
+        parent=asked.parent,
+        dataset_id=asked.dataset.digest,
+        request=dict(asked.request),
+        labels=dict(asked.labels),
+        progress=None,
+        report=None,
+        trajectory=None,
+        error=None,
+        created_at=taken.created_at,
+        started_at=None,
+        finished_at=None,
     )
 
 
-def _decode(codec: Codec[T], text: str | None) -> T | None:
-    return None if text is None else codec.decode(text)
-
-
-_PLAIN = (
-    "id",
-    "status",
-    "version",
-    "attempt",
-    "parent",
-    "dataset_id",
-    "request",
-    "labels",
-    "created_at",
-    "started_at",
-    "finished_at",
-)
-_ENCODED = ("progress", "result", "error")
-_COLUMNS = ", ".join([*_PLAIN, *(f"{name}::text AS {name}" for name in _ENCODED)])
-
-_INSERT = f"""
-INSERT INTO fit (id, status, parent, dataset_id, job_id, request, task, labels, start_state)
-VALUES (%(id)s, 'queued', %(parent)s, %(dataset_id)s, %(job_id)s, %(request)s, %(task)s, %(labels)s, %(start_state)s)
-RETURNING {_COLUMNS}
-"""
-
-_INSERT_FINISHED = """
-INSERT INTO fit (
-    id, status, attempt, parent, dataset_id, request, task, labels, progress, result, start_state, end_state,
-    started_at, finished_at
-)
-VALUES (
-    %(id)s, 'succeeded', 1, %(parent)s, %(dataset_id)s, %(request)s, %(task)s, %(labels)s, %(progress)s, %(result)s,
-    %(start_state)s, %(end_state)s, now(), now()
-)
-RETURNING id, status, version, attempt, created_at, started_at, finished_at
-"""
-_ANSWERED = "status, version, attempt, created_at, started_at, finished_at"
-
-_INSERT_SOLVED = f"""
-WITH stored AS ({datasets.INSERT}), finished AS ({_INSERT_FINISHED})
-SELECT {_ANSWERED} FROM finished
-"""
-
-_INSERT_SOLVED_WITH_PART = f"""
-WITH stored AS ({datasets.INSERT}), finished AS ({_INSERT_FINISHED}), written AS (
-    INSERT INTO trajectory_block (fit_id, {", ".join(PART_COLUMNS)})
-    SELECT id, {", ".join(f"%(part_{name})s" for name in PART_COLUMNS)} FROM finished
-)
-SELECT {_ANSWERED} FROM finished
-"""
+_SELECT_IDENTICAL = "SELECT FROM fit WHERE digest = %s AND status = 'succeeded' LIMIT 1"
 
 _CONDITIONS = {
     "status": "status = %(status)s",

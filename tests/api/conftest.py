@@ -17,11 +17,10 @@ from service.fitting.inference.tables import Collinearity, CovarianceMatrix, Inf
 from service.fitting.others.answer import OtherAnswer, OtherCoefficient
 from service.fitting.outcome import Outcome
 from service.fitting.solution import Coefficient, LossReport, NullDirection, ReferenceReport, Report
-from service.fitting.task import Progress
 from service.fitting.trajectory import Trajectory
 from service.jobs.attempts import Attempt, Attempts
 from service.jobs.messages import Part, Solved
-from service.jobs.records import FitError, TrajectoryExtent
+from service.jobs.records import FitError, FitProgress, TrajectoryExtent
 from service.settings import Settings
 from tests.api.contract import watch
 from tests.fitting.trajectories import TERMS, trajectory
@@ -77,9 +76,9 @@ def app(services: Services) -> Any:
 
 @pytest.fixture(scope="module")
 def api(app: Any, run: Run[Any]) -> Iterator[httpx.Client]:
-    """A client of the application that holds every answer to the contract."""
-    hooks = {"response": [watch]}
-    with httpx.Client(transport=_Bridge(run, app), base_url="http://test", event_hooks=hooks) as client:
+    """A client of the application that holds every answer to the contract, and means a new fit whenever it asks."""
+    hooks, sent = {"response": [watch]}, {"cache-control": "no-cache"}
+    with httpx.Client(transport=_Bridge(run, app), base_url="http://test", event_hooks=hooks, headers=sent) as client:
         yield client
 
 
@@ -115,18 +114,18 @@ def fail(services: Services, run: Run[Any]) -> Callable[[str], None]:
     """Do a worker's part: begin a fit and give it up."""
 
     async def give_up(fit_id: str) -> None:
-        attempts, attempt = await _begin(services, UUID(fit_id))
+        attempts, attempt = await begin(services, UUID(fit_id))
         assert await attempts.fail(attempt, FitError("crashed", "The child crashed three times."))
 
     return lambda fit_id: run(give_up(fit_id))
 
 
 async def _finish(services: Services, fit_id: UUID, steps: int | None) -> None:
-    attempts, attempt = await _begin(services, fit_id)
+    attempts, attempt = await begin(services, fit_id)
     extent, part = None, None
     if steps is not None:
         extent, part = TrajectoryExtent(steps + 1, steps), _part(trajectory(steps))
-    progress = Progress(steps or 0, steps or 0, steps or 0, 0.5)
+    progress = FitProgress(steps or 0, steps or 0, steps or 0, 0.5)
     assert await attempts.succeed(attempt, Solved(_report(steps), extent, part, progress))
 
 
@@ -135,11 +134,11 @@ def _part(whole: Trajectory) -> Part:
     return Part(0, whole.account.to_bytes(), whole.recorded, 0, whole.total_steps, body)
 
 
-async def _begin(services: Services, fit_id: UUID) -> tuple[Attempts, Attempt]:
+async def begin(services: Services, fit_id: UUID) -> tuple[Attempts, Attempt]:
     async with services.pool.connection() as connection:
         cursor = await connection.execute("SELECT job_id FROM fit WHERE id = %s", [fit_id])
         [row] = await cursor.fetchall()
-    attempts = Attempts(services.pool, services.queue, 3)
+    attempts = Attempts(services.pool, 3)
     attempt = await attempts.begin(fit_id, row["job_id"])
     assert attempt is not None
     return attempts, attempt

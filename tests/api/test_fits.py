@@ -105,7 +105,9 @@ def test_a_fit_is_accepted_with_every_default_filled_in(api: httpx.Client) -> No
         "explain": [],
         "record": {"every": "epoch", "coefficients": True, "limit": 10000},
         "labels": {"team": "a/b ü"},
+        "priority": 0,
     }
+    assert fit["cached"] is False
 
 
 def test_the_echo_asks_for_the_same_fit(api: httpx.Client) -> None:

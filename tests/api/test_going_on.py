@@ -31,7 +31,7 @@ def work(services: Services, run: Run) -> Callable[[str], None]:
     async def work_on(fit_id: UUID) -> None:
         async with services.pool.connection() as connection:
             [row] = await (await connection.execute("SELECT job_id FROM fit WHERE id = %s", [fit_id])).fetchall()
-        attempts = Attempts(services.pool, services.queue, 3)
+        attempts = Attempts(services.pool, 3)
         attempt = await attempts.begin(fit_id, row["job_id"])
         assert attempt is not None
         dataset = await services.datasets.get(attempt.dataset_id)

@@ -13,8 +13,8 @@ def fitted(address: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def posted(address: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What a POST answers."""
-    headers = {"Content-Type": "application/json", "Prefer": "wait=60"}
+    """What a POST answers: a fit is run, whether or not an earlier test has had it run."""
+    headers = {"Content-Type": "application/json", "Prefer": "wait=60", "Cache-Control": "no-cache"}
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address + path, data, headers, method="POST")
     with urllib.request.urlopen(request, timeout=90) as answer:

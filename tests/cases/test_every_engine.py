@@ -37,7 +37,7 @@ def _submission(request: CaseRequest) -> Submission:
 
 
 def _suits(engine: type[Engine], request: CaseRequest) -> bool:
-    solver = _submission(request).task.solver
+    solver = _submission(request).asked.task.solver
     assert isinstance(solver, Descent)
     return engine is not ClosedFormEngine or is_affine(rule_of(solver.optimizer, np.dtype(solver.dtype)))
 
@@ -47,7 +47,7 @@ def _descended(submission: Submission, engine: type[Any]) -> tuple[Finding, Traj
         made = engine(arena)
         return made, made.longest_block
 
-    task, collector = submission.task, Collector()
+    task, collector = submission.asked.task, Collector()
     problem = submission.problem
     assert isinstance(task.solver, Descent)
     found = references(problem, task.solver.penalty)

@@ -18,7 +18,7 @@ NIST: dict[str, Any] = json.loads(DATA.read_text())
 
 def _fit(address: str, body: dict[str, Any], prefer: str = "wait=60") -> dict[str, Any]:
     """The fit once it is finished; sent to the queue first where `prefer` asks for that."""
-    headers = {"Content-Type": "application/json", "Prefer": prefer}
+    headers = {"Content-Type": "application/json", "Prefer": prefer, "Cache-Control": "no-cache"}
     request = urllib.request.Request(f"{address}/v1/fits", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=90) as answer:
         fit: dict[str, Any] = json.load(answer)

@@ -11,6 +11,7 @@ from service.fitting.data import Dataset
 from service.fitting.model import Model
 from service.fitting.solver import Exact
 from service.fitting.task import FitTask
+from service.jobs.asked import Asked
 from service.jobs.inline import solve_at_once
 from service.jobs.records import FitRecord
 
@@ -28,7 +29,7 @@ async def _count(services: Services, table: str) -> int:
 
 async def test_a_submitted_fit_is_queued_with_its_dataset_and_one_job(services: Services, dataset: Dataset) -> None:
     request = {"solver": {"kind": "exact"}, "data": {"dataset": "ä"}}
-    record = await services.fits.submit(dataset, TASK, request, {"team": "a"})
+    record = await services.fits.submit(Asked(dataset, TASK, request, {"team": "a"}))
     assert (record.status, record.version, record.attempt) == ("queued", 1, 0)
     assert (record.request, record.labels, record.dataset_id) == (request, {"team": "a"}, dataset.digest)
     assert (record.started_at, record.finished_at, record.report, record.error) == (None, None, None, None)
@@ -40,7 +41,7 @@ async def test_a_submission_that_fails_leaves_nothing(services: Services, datase
     # A set is no JSON: this fails after the dataset and the job have been written.
     unwritable: dict[str, Any] = {"oops": {1, 2}}
     with pytest.raises(TypeError):
-        await services.fits.submit(dataset, TASK, unwritable, {})
+        await services.fits.submit(Asked(dataset, TASK, unwritable))
     assert [await _count(services, table) for table in ("dataset", "fit", "procrastinate_jobs")] == [0, 0, 0]
 
 
@@ -49,7 +50,7 @@ async def test_a_submission_that_the_database_refuses_leaves_nothing(services: S
         await connection.execute("ALTER TABLE fit ADD CONSTRAINT forbidden CHECK (request->>'a' IS NULL)")
     try:
         with pytest.raises(Exception, match="forbidden"):
-            await services.fits.submit(dataset, TASK, {"a": 1}, {})
+            await services.fits.submit(Asked(dataset, TASK, {"a": 1}))
     finally:
         async with services.pool.connection() as connection:
             await connection.execute("ALTER TABLE fit DROP CONSTRAINT forbidden")
@@ -60,7 +61,7 @@ async def _store(services: Services, dataset: Dataset, **parts: Any) -> FitRecor
     solved = solve_at_once(TASK, dataset)
     assert solved is not None
     asked = {"request": {}, "labels": {}} | parts
-    return await services.fits.store(dataset, TASK, solved=solved, **asked)
+    return await services.fits.store(Asked(dataset, TASK, **asked), solved, fresh=True)
 
 
 async def test_a_solved_fit_is_stored_finished_with_its_dataset_and_without_a_job(
@@ -80,7 +81,7 @@ async def test_a_solved_fit_is_stored_finished_with_its_dataset_and_without_a_jo
 
 async def test_solved_fits_and_queued_ones_stand_in_one_list(services: Services, dataset: Dataset) -> None:
     solved = await _store(services, dataset, labels={"n": "1"})
-    queued = await services.fits.submit(dataset, TASK, {}, {"n": "1"})
+    queued = await services.fits.submit(Asked(dataset, TASK, {}, {"n": "1"}), fresh=True)
     assert await _page(services, labels={"n": "1"}) == [queued, solved]
     assert await _page(services, status="succeeded") == [solved]
 
@@ -116,7 +117,7 @@ async def _page(services: Services, **wanted: Any) -> list[FitRecord]:
 
 
 async def test_pages_go_from_the_newest_to_the_oldest(services: Services, dataset: Dataset) -> None:
-    fits = [await services.fits.submit(dataset, TASK, {}, {"n": str(n % 2), "all": "yes"}) for n in range(5)]
+    fits = [await services.fits.submit(Asked(dataset, TASK, {}, {"n": str(n % 2), "all": "yes"})) for n in range(5)]
     newest_first = fits[::-1]
     assert await _page(services) == newest_first
     first = await _page(services, size=2)
@@ -129,8 +130,8 @@ async def test_pages_go_from_the_newest_to_the_oldest(services: Services, datase
 
 
 async def test_where_a_fit_comes_from_is_kept(services: Services, dataset: Dataset) -> None:
-    parent = await services.fits.submit(dataset, TASK, {}, {})
-    queued = await services.fits.submit(dataset, TASK, {}, {}, parent=parent.id)
+    parent = await services.fits.submit(Asked(dataset, TASK, {}))
+    queued = await services.fits.submit(Asked(dataset, TASK, {}, parent=parent.id))
     solved = await _store(services, dataset, parent=parent.id)
     assert (parent.parent, queued.parent, solved.parent) == (None, parent.id, parent.id)
     assert [await services.fits.get(record.id) for record in (queued, solved)] == [queued, solved]

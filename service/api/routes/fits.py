@@ -1,12 +1,12 @@
 """Fits: asked for, watched, listed."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Depends, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from service.api.accepting import ACCEPTED, Prefer, accept, fit_response
+from service.api.accepting import ACCEPTED, PARAMETERS, accept, fit_response
 from service.api.answers import FITS, entity_tag, found, json_response, page_of
 from service.api.backing import Backing, backing_of
 from service.api.conditional import is_known
@@ -44,6 +44,10 @@ class PageQuery(BaseModel):
     parent: Annotated[UUID | None, Field(description="The fit whose remedies they are.")] = None
     page_size: Annotated[int, Field(ge=1, le=200)] = 50
     page_token: Annotated[str | None, Field(description="The next_page_token of the page before.")] = None
+    view: Annotated[
+        Literal["full", "summary"],
+        Field(description="How much of each fit: `summary` leaves out the result, which can be large, and says null."),
+    ] = "full"
 
 
 _LABELS = TypeAdapter(Labels)
@@ -68,14 +72,18 @@ _LABEL_PARAMETER = {
     status_code=201,
     response_description="The fit is finished.",
     responses=problems(503, body=True) | ACCEPTED,
+    openapi_extra={"parameters": PARAMETERS},
 )
-async def create_fit(body: FitRequest, request: Request, services: Services, prefer: Prefer = None) -> Response:
+async def create_fit(body: FitRequest, request: Request) -> Response:
     """Fit a linear model; a small fit may be finished when it is answered, unless with `Prefer: respond-async`.
 
-    With `Prefer: wait=5` the answer is held back until the fit is finished, or 5 seconds.
+    With `Prefer: wait=5` the answer is held back until the fit is finished, or 5 seconds. A fit that is identical to a
+    finished one, of the same data, options and labels, is answered with that, as `cached`, unless with
+    `Cache-Control: no-cache`, or where its numbers may differ from run to run: with `"backend": "tensorflow"`, and
+    where it stops by the clock. One that is still queued or running answers nothing: the new one is a fit of its own.
     """
-    submission = await submission_of(body, services.datasets, services.fits)
-    return await accept(submission, request, services, prefer)
+    services = await backing_of(request)
+    return await accept(request, services, [body], lambda: submission_of(body, services.datasets, services.fits))
 
 
 @router.get(
@@ -86,13 +94,14 @@ async def create_fit(body: FitRequest, request: Request, services: Services, pre
     openapi_extra={"parameters": [_LABEL_PARAMETER]},
 )
 async def list_fits(query: Annotated[PageQuery, Query()], services: Services) -> Response:
-    """List fits, newest first."""
+    """List fits, newest first, with their results but for what was recorded; without them where `view=summary`."""
     records = await services.fits.page(
         status=query.status,
         parent=query.parent,
         labels=_labels(query.model_extra or {}),
         size=query.page_size + 1,
         before=None if query.page_token is None else position_of(query.page_token),
+        with_results=query.view == "full",
     )
     shown = records[: query.page_size]
     token = token_after(shown[-1]) if len(records) > len(shown) else None

@@ -41,6 +41,6 @@ async def create_forecast(
     async with turn:
         known = services.forecaster
         submission = await submission_of(body, known, services.fits, problem_of=known.problem)
-        task, dataset = submission.task, submission.problem.dataset
+        task, dataset = submission.asked.task, submission.asked.dataset
         forecast = await asyncio.to_thread(known.forecast, task, dataset, submission.ended)
     return json_response(forecast_answer(forecast))

@@ -16,6 +16,9 @@ _NAMED, _STEPS = tag("named"), tag("steps")
 LABEL_KEY = "^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$"
 LABEL_VALUE = "^[^\\x00-\\x1f\\x7f-\\x9f]{1,200}$"
 
+Priority = Annotated[
+    int, Field(ge=-100, le=100, description="Of the fits that wait, those of higher priority are begun first.")
+]
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY)]
 LabelValue = Annotated[str, Field(pattern=LABEL_VALUE)]
 Labels = Annotated[
@@ -203,6 +206,7 @@ class FitRequest(RequestPart):
     explain: Annotated[Explain, Field(default_factory=list)]
     record: Annotated[RecordOptions, Field(default_factory=RecordOptions)]
     labels: Annotated[Labels, Field(default_factory=dict)]
+    priority: Priority = 0
 
     def to_json(self) -> dict[str, Any]:
         """The body again, as JSON values, every default written out."""
