@@ -13,7 +13,12 @@ Position = tuple[datetime, UUID]
 
 def token_after(record: FitRecord) -> str:
     """The token for the page after this fit."""
-    position = json.dumps([record.created_at.isoformat(), record.id.hex])
+    return token_at(record.created_at, record.id)
+
+
+def token_at(time: datetime, fit_id: UUID) -> str:
+    """The token for the page after the fit with this id, in a list that goes by such times."""
+    position = json.dumps([time.isoformat(), fit_id.hex])
     return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
 
 

@@ -6,8 +6,12 @@ Refusal
 ├── UnsupportedMediaType   Content-Type or Content-Encoding
 ├── NotAcceptable          no offered media type suits `Accept`
 ├── InvalidRequest         readable, and wrong at named places
+├── KeyReused              its Idempotency-Key belongs to another request
 ├── NotFound               the thing a path names is not there
 ├── NotFinished            the fit has no answer yet
+├── AlreadyFinished        there is nothing left of the fit to cancel
+├── NotFailed              the fit gives no reason to be tried again
+├── StillRunning           the fit cannot be deleted yet
 └── NotReady               the service is up, and cannot work yet
 """
 
@@ -60,12 +64,28 @@ class InvalidRequest(Refusal):
     """A request that can be read and is wrong."""
 
 
+class KeyReused(Refusal):
+    """The request's Idempotency-Key was given to another request before."""
+
+
 class NotFound(Refusal):
     """What the path names is not there."""
 
 
 class NotFinished(Refusal):
     """The fit has no answer yet."""
+
+
+class AlreadyFinished(Refusal):
+    """The fit can no longer be cancelled."""
+
+
+class NotFailed(Refusal):
+    """The fit cannot be tried again."""
+
+
+class StillRunning(Refusal):
+    """The fit cannot be deleted yet."""
 
 
 class NotReady(Refusal):
