@@ -42,8 +42,27 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--no-worker", action="store_true", help="leave the fits to workers started elsewhere")
     commands.add_parser("worker", help="run one worker on the database in PLUMBLINE_DATABASE_URL")
     commands.add_parser("migrate", help="bring the database in PLUMBLINE_DATABASE_URL to the current schema")
-    commands.add_parser("health", help="exit with 0 when the service at PLUMBLINE_HOST and PLUMBLINE_PORT is ready")
+    health = commands.add_parser(
+        "health", help="exit with 0 when the service at PLUMBLINE_HOST and PLUMBLINE_PORT is ready"
+    )
+    health.add_argument("--worker", action="store_true", help="when the worker that touches PLUMBLINE_PULSE_FILE works")
+    for command, (what, does, named) in _REMOTE.items():
+        remote = commands.add_parser(command, help=does)
+        remote.add_argument("what", metavar=what, help=named)
+        remote.add_argument("--url", help="where the service is; without it, at PLUMBLINE_HOST and PLUMBLINE_PORT")
     return parser
+
+
+#: Commands that talk to a running service: what they are given, what they do with it, and how it is named.
+_REMOTE = {
+    "fit": (
+        "REQUEST",
+        "send a request, watch the fit and print its answer",
+        "a file with it, in JSON; - for the input",
+    ),
+    "watch": ("FIT", "show a fit's progress until it is over, and print its answer", "its id, path or URL"),
+    "cancel": ("FIT", "end a fit; what it has recorded so far is kept", "its id, path or URL"),
+}
 
 
 def _serve(settings: Settings, options: argparse.Namespace) -> int:
@@ -69,12 +88,32 @@ def _migrate(settings: Settings, _options: argparse.Namespace) -> int:
     return 0
 
 
-def _health(settings: Settings, _options: argparse.Namespace) -> int:
+def _health(settings: Settings, options: argparse.Namespace) -> int:
+    reason = _stillness(settings) if options.worker else _unreadiness(settings)
+    return _fail(f"plumbline: {reason}") if reason else 0
+
+
+def _unreadiness(settings: Settings) -> str | None:
     from service.supervision.address import url_of
     from service.supervision.health import unreadiness
 
-    reason = unreadiness(url_of(settings.host, settings.port))
-    return _fail(f"plumbline: {reason}") if reason else 0
+    return unreadiness(url_of(settings.host, settings.port))
+
+
+def _stillness(settings: Settings) -> str | None:
+    from service.supervision.pulse import stillness
+
+    if settings.pulse_file is None:
+        return "name the file that the worker touches in PLUMBLINE_PULSE_FILE"
+    return stillness(settings.pulse_file)
+
+
+def _remote(settings: Settings, options: argparse.Namespace) -> int:
+    from service.supervision.address import url_of
+    from service.watching import commands
+
+    run: Callable[[str, str], int] = getattr(commands, options.command)
+    return run(options.url or url_of(settings.host, settings.port), options.what)
 
 
 def _required_url(settings: Settings) -> str:
@@ -93,4 +132,5 @@ _COMMANDS: dict[str, Callable[[Settings, argparse.Namespace], int]] = {
     "worker": _worker,
     "migrate": _migrate,
     "health": _health,
+    **dict.fromkeys(_REMOTE, _remote),
 }

@@ -10,11 +10,16 @@ from textwrap import fill
 from typing import Any
 from urllib.request import Request, urlopen
 
+from rich.console import Console
+
 from service.datasets.cases import CaseRequest, Expectation, case, case_names
 from service.launch import launched
+from service.watching.bar import show as show_progress
+from service.watching.events import follow
+from service.watching.remote import Remote
 
 BACKENDS = ("numpy", "tensorflow")
-#: The longest that one request is waited for: TensorFlow's first takes seconds to load.
+#: The longest that one answer is waited for.
 PATIENCE_SECONDS = 60
 #: Characters of a line of words.
 WIDTH = 118
@@ -92,13 +97,15 @@ def _follow(document: Any, pointer: str) -> Any:
 
 
 def answer_of(address: str, request: CaseRequest, backend: str) -> Answer:
-    """Send a case's request, with the backend where it has one, and wait until it is finished."""
+    """Send a case's request, with the backend where it has one, and show how far it is until it is finished."""
     body = request.body
     if backend in BACKENDS:
         body = body | {"solver": body["solver"] | {"backend": backend}}
     fit = _call(f"{address}/v1/fits", body)
-    while fit["status"] in ("queued", "running"):
-        fit = _call(f"{address}/v1/fits/{fit['id']}?wait={PATIENCE_SECONDS}")
+    if fit["finished_at"] is None:
+        path = fit["links"]["self"]
+        show_progress(follow(Remote(address), path), Console(stderr=True), f"  {backend}", stays=False)
+        fit = _call(address + path)
     if fit["status"] != "succeeded":
         raise SystemExit(f"{request.title}: {fit['status']}: {fit['error']}")
     if all(expected.step is None for expected in request.expected):
@@ -107,9 +114,9 @@ def answer_of(address: str, request: CaseRequest, backend: str) -> Answer:
 
 
 def _call(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    headers = {"Content-Type": "application/json", "Prefer": f"wait={PATIENCE_SECONDS}"}
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-cache"}
     data = None if body is None else json.dumps(body).encode()
-    with urlopen(Request(url, data=data, headers=headers), timeout=2 * PATIENCE_SECONDS) as answer:
+    with urlopen(Request(url, data=data, headers=headers), timeout=PATIENCE_SECONDS) as answer:
         parsed: dict[str, Any] = json.load(answer)
         return parsed
 

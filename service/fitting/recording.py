@@ -81,6 +81,11 @@ class RecordedSteps:
         regular: IntArray = steps[((steps + self.into) % self.stride == 0) | (steps == self.total_steps)]
         return regular
 
+    def places_of(self, steps: IntArray) -> IntArray:
+        """The places of some regular steps from the first row's, 0."""
+        places: IntArray = (steps + self.into) // self.stride
+        return places
+
     def kept(self, after: int, up_to: int) -> IntArray:
         """Those among ``after + 1 .. up_to`` that are kept."""
         if not self.are_thinned:

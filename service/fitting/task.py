@@ -1,5 +1,6 @@
 """Everything a fit needs beside its data, as one value that can be stored and sent to another process."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -42,16 +43,27 @@ class FitTask:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fit has got. `loss` is on all rows, in the user's units, None before the first step is done."""
+    """How far a fit has got.
+
+    `loss` is on all rows, in the user's units, and `excess` what it is above the reference's, computed without
+    cancellation; None before the first step is done.
+    """
 
     steps_done: int
     steps_total: int
     epochs_done: int
     loss: float | None
+    excess: float | None = None
 
 
 class Observer(Protocol):
     """Whoever is told of a descent while it runs. It goes on when they return."""
+
+    def glimpsed(self, rows: Callable[[], Trajectory]) -> None:
+        """Called between blocks of steps, just before `progress`.
+
+        `rows` gives those that were written down since it was last called: a few of them, spread over the steps.
+        """
 
     def progress(self, progress: Progress) -> bool:
         """Called between blocks of steps; returns False to stop the fit."""
@@ -68,6 +80,9 @@ class Collector:
 
     def __init__(self) -> None:
         self._parts: list[Trajectory] = []
+
+    def glimpsed(self, rows: Callable[[], Trajectory]) -> None:
+        """See `Observer`."""
 
     def progress(self, progress: Progress) -> bool:  # noqa: ARG002
         """See `Observer`."""

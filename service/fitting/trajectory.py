@@ -102,6 +102,17 @@ class Trajectory:
         """Some of the rows."""
         return Trajectory(self.account, self.records[places])
 
+    def without_parameters(self) -> "Trajectory":
+        """The same rows with what is said of their parameters in place of them: little, however many there are."""
+        if not self.account.keeps_parameters:
+            return self
+        account = self.account.without_parameters()
+        records = np.empty(self.recorded, account.layout)
+        for name in ("step", "batch_squares", "epoch_squares"):
+            records[name] = self.records[name]
+        self.account.say(self.records["parameters"], records)
+        return Trajectory(account, records)
+
     @classmethod
     def joined(cls, parts: Sequence["Trajectory"]) -> "Trajectory":
         """Parts of one trajectory, in any order, as one."""

@@ -12,14 +12,14 @@ from uuid import UUID
 from psycopg import AsyncConnection, OperationalError
 
 from service.database.cancellation import end_if_cancelled
-from service.database.pool import APPLICATION_NAME
+from service.database.pool import APPLICATION_NAME, watchful
 from service.jobs.attempts import CHANNEL
 from service.jobs.fits import FitStore
 from service.jobs.records import FitRecord
 from service.jobs.transitions import is_final
 
 # A notice can be lost with its connection, and a dead connection can look alive for minutes: look again by then.
-_REREAD_SECONDS = 2.0
+REREAD_SECONDS = 2.0
 _RECONNECT_SECONDS = 0.5
 _CHECK_SECONDS = 15.0
 
@@ -38,7 +38,7 @@ class Notices:
     def __init__(self, url: str, channel: LiteralString) -> None:
         self._url = url
         self._channel = channel
-        self._waiting: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._is_lost = False
 
     @asynccontextmanager
@@ -58,14 +58,14 @@ class Notices:
 
         The holder clears it.
         """
-        changed = asyncio.Event()
-        self._waiting[fit_id].add(changed)
+        changed, payload = asyncio.Event(), str(fit_id)
+        self._waiting[payload].add(changed)
         try:
             yield changed
         finally:
-            self._waiting[fit_id].discard(changed)
-            if not self._waiting[fit_id]:
-                del self._waiting[fit_id]
+            self._waiting[payload].discard(changed)
+            if not self._waiting[payload]:
+                del self._waiting[payload]
 
     async def _listen_always(self) -> None:
         while True:
@@ -79,7 +79,9 @@ class Notices:
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
-        connection = await AsyncConnection.connect(self._url, autocommit=True, application_name=APPLICATION_NAME)
+        connection = await AsyncConnection.connect(
+            watchful(self._url), autocommit=True, application_name=APPLICATION_NAME
+        )
         async with connection:
             await connection.execute(f"LISTEN {self._channel}")
             self._is_lost = False
@@ -87,13 +89,13 @@ class Notices:
             self._wake(*self._waiting)
             while True:
                 async for notice in connection.notifies(timeout=_CHECK_SECONDS):
-                    self._wake(UUID(notice.payload))
+                    self._wake(notice.payload)
                 await connection.execute("SELECT 1")
                 end_if_cancelled()
 
-    def _wake(self, *fit_ids: UUID) -> None:
-        for fit_id in fit_ids:
-            for changed in self._waiting.get(fit_id, ()):
+    def _wake(self, *payloads: str) -> None:
+        for payload in payloads:
+            for changed in self._waiting.get(payload, ()):
                 changed.set()
 
 
@@ -118,7 +120,7 @@ class FitNotices(Notices):
             record = await self._fits.get(fit_id)
             while record and not is_final(record.status) and (left := deadline - time.monotonic()) > 0:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), min(left, _REREAD_SECONDS))
+                    await asyncio.wait_for(changed.wait(), min(left, REREAD_SECONDS))
                 end_if_cancelled()
                 changed.clear()
                 with suppress(OperationalError):

@@ -21,6 +21,22 @@ FitStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
+class FitProgress(Progress):
+    """How far a fit has got, and how fast it is getting there.
+
+    Attributes
+    ----------
+    steps_per_second
+        Over the last few seconds; None where that is not known yet, or the fit no longer runs.
+    seconds_left
+        Until all its steps are taken at this rate; a stop rule may end it before. None where there is no rate.
+    """
+
+    steps_per_second: float | None = None
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
 class FitError:
     """Why a fit failed: a code for programs (``crashed``, ``invalid``, ``internal``) and a sentence for people."""
 
@@ -60,6 +76,8 @@ class FitRecord:
         None until it succeeded; `trajectory` also where no steps were taken.
     error
         None unless it failed.
+    cached
+        Whether it is given in answer to a request that came when it was finished already.
     """
 
     id: UUID
@@ -70,13 +88,14 @@ class FitRecord:
     dataset_id: str
     request: dict[str, Any]
     labels: dict[str, str]
-    progress: Progress | None
+    progress: FitProgress | None
     report: Report | None
     trajectory: TrajectoryExtent | None
     error: FitError | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    cached: bool = False
 
 
 class Codec(Generic[T]):
@@ -94,6 +113,6 @@ class Codec(Generic[T]):
 
 
 TASK = Codec(FitTask)
-PROGRESS = Codec(Progress)
+PROGRESS = Codec(FitProgress)
 RESULT = Codec(Result)
 ERROR = Codec(FitError)

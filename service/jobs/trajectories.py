@@ -16,7 +16,8 @@ from service.fitting.descent.account import Account
 from service.fitting.thinning import Thinning, places_kept
 from service.fitting.trajectory import Trajectory
 from service.jobs.archive import ArchivedTrajectory
-from service.jobs.messages import Part
+from service.jobs.messages import Piece
+from service.jobs.records import TrajectoryExtent
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,13 @@ T = TypeVar("T")
 #: Bytes that are gone through in well under a millisecond.
 _SMALL = 1 << 16
 
-#: What is stored of a part, by the names of `Part`.
+#: What is stored of a part or a glimpse, by the names of `Piece`.
 PART_COLUMNS = ("ordinal", "account", "rows", "first_step", "last_step", "body")
 
 
-def part_values(part: Part) -> dict[str, Any]:
+def part_values(piece: Piece) -> dict[str, Any]:
     """Of `PART_COLUMNS`, as the database takes them."""
-    return {name: getattr(part, name) for name in PART_COLUMNS} | {"body": part.body.data}
+    return {name: getattr(piece, name) for name in PART_COLUMNS} | {"body": piece.body.data}
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,10 @@ class _Entry:
 
 
 async def read_trajectory(pool: Pool, fit_id: UUID, wanted: Rows) -> Trajectory | ArchivedTrajectory | None:
-    """What a succeeded fit wrote down, or None where that is nothing, or there is no such fit (any more).
+    """What a fit wrote down, or None where that is nothing, or there is no such fit (any more), or it is not over.
+
+    Of one that was cancelled, and did not stop by itself, that is what was stored by then: the parts of its trajectory,
+    or where there is none of them, the glimpses.
 
     Raises `psycopg.OperationalError` while the database is away.
     """
@@ -80,7 +84,7 @@ async def read_trajectory(pool: Pool, fit_id: UUID, wanted: Rows) -> Trajectory 
         cursor = await connection.execute(_SELECT_CONTENTS, [fit_id], binary=True)
         contents = await cursor.fetchall()
     if not contents:
-        return None
+        return await _read_glimpses(pool, fit_id, wanted)
     if contents[0]["account"] is None:
         return await _read_archive(pool, fit_id, wanted)
     entries = [_Entry(row["ordinal"], row["rows"], row["first_step"], row["last_step"]) for row in contents]
@@ -89,6 +93,29 @@ async def read_trajectory(pool: Pool, fit_id: UUID, wanted: Rows) -> Trajectory 
     with suppress(PartGone):
         return await reader.read(entries, wanted)
     return None
+
+
+async def read_extent(pool: Pool, fit_id: UUID) -> TrajectoryExtent | None:
+    """How much there is to read, of a fit without a result that would say so; None where that is nothing."""
+    async with pool.connection() as connection:
+        for table in ("trajectory_block", "trajectory_glimpse"):
+            cursor = await connection.execute(_SELECT_EXTENT.format(table).encode(), [fit_id])
+            if (row := await cursor.fetchone()) is not None:
+                return TrajectoryExtent(**row)
+    return None
+
+
+async def _read_glimpses(pool: Pool, fit_id: UUID, wanted: Rows) -> Trajectory | None:
+    async with pool.connection() as connection:
+        cursor = await connection.execute(_SELECT_GLIMPSES, [fit_id], binary=True)
+        glimpses = await cursor.fetchall()
+    if not glimpses:
+        return None
+    account = Account.from_bytes(glimpses[0]["account"])
+    seen = [Trajectory(account, np.frombuffer(row["body"], account.layout)) for row in glimpses]
+    whole = Trajectory.joined(seen)
+    inside = whole.take(wanted.places(whole.step))
+    return inside.take(places_kept(inside.original.loss, wanted.limit)) if inside.recorded else inside
 
 
 async def _made(size: int, make: Callable[[], T]) -> T:
@@ -173,8 +200,17 @@ def _from_archive(body: bytes, wanted: Rows) -> ArchivedTrajectory:
 
 _SELECT_CONTENTS = """
 SELECT ordinal, rows, first_step, last_step, account, CASE WHEN account IS NOT NULL THEN body END AS body
-FROM trajectory_block WHERE fit_id = %s AND EXISTS (SELECT FROM fit WHERE id = fit_id AND status = 'succeeded')
+FROM trajectory_block WHERE fit_id = %s AND EXISTS (
+    SELECT FROM fit WHERE id = fit_id AND status IN ('succeeded', 'cancelled')
+)
 ORDER BY ordinal
+"""
+_SELECT_GLIMPSES = """
+SELECT account, body FROM trajectory_glimpse
+WHERE fit_id = %s AND EXISTS (SELECT FROM fit WHERE id = fit_id AND status = 'cancelled') ORDER BY ordinal
+"""
+_SELECT_EXTENT = """
+SELECT sum(rows)::bigint AS recorded, max(last_step) AS total_steps FROM {} WHERE fit_id = %s HAVING count(*) > 0
 """
 _SELECT_BODIES = "SELECT body FROM trajectory_block WHERE fit_id = %s ORDER BY ordinal"
 _SELECT_BODY = "SELECT body FROM trajectory_block WHERE fit_id = %s AND ordinal = %s"

@@ -11,10 +11,10 @@ from psycopg import OperationalError
 
 from service.bootstrap import Services
 from service.database.pool import Pool
+from service.datasets.store import DatasetStore
 from service.jobs.attempts import Attempts
 from service.jobs.fits import FitStore
 from service.jobs.notices import FitNotices
-from service.jobs.queue import FitQueue
 from service.jobs.records import FitError, FitRecord
 
 pytestmark = pytest.mark.anyio
@@ -100,7 +100,7 @@ async def test_whoever_stops_waiting_just_when_the_fit_changes_is_let_go(
     record = await submit()
     waiting = asyncio.create_task(services.notices.wait(record.id, LONG))
     await asyncio.sleep(0.1)
-    [changed] = vars(services.notices)["_waiting"][record.id]
+    [changed] = vars(services.notices)["_waiting"][str(record.id)]
     changed.set()
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -112,8 +112,8 @@ async def test_whoever_stops_waiting_just_when_the_fit_changes_is_let_go(
 class _Watched(FitStore):
     """Tells when a fit has been read for the first time."""
 
-    def __init__(self, pool: Pool, queue: FitQueue) -> None:
-        super().__init__(pool, queue)
+    def __init__(self, pool: Pool, datasets: DatasetStore) -> None:
+        super().__init__(pool, datasets)
         self.was_read = asyncio.Event()
 
     async def get(self, fit_id: UUID) -> FitRecord | None:
@@ -127,7 +127,7 @@ async def test_an_absent_database_is_an_error_only_from_the_start(
     services: Services, submit: Submit, finish: Finish, outage: Outage
 ) -> None:
     record = await submit()
-    fits = _Watched(services.pool, services.queue)
+    fits = _Watched(services.pool, services.datasets)
     notices = FitNotices(str(services.settings.database_url), fits)
     async with notices.listening():
         waiting = asyncio.create_task(notices.wait(record.id, LONG))

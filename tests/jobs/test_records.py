@@ -18,8 +18,8 @@ from service.fitting.penalty import L2
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
 from service.fitting.solver import Descent, Exact, Solver, Stop
-from service.fitting.task import FitTask, Progress
-from service.jobs.records import ERROR, PROGRESS, RESULT, TASK, FitError, Result, TrajectoryExtent
+from service.fitting.task import FitTask
+from service.jobs.records import ERROR, PROGRESS, RESULT, TASK, FitError, FitProgress, Result, TrajectoryExtent
 from tests.jobs.reports import report
 
 OPTIMIZERS: list[Optimizer] = [Sgd(0.1, 0.9, nesterov=True), Rmsprop(centered=True)]
@@ -86,12 +86,17 @@ def test_tasks_of_before_anything_could_be_explained_can_be_read() -> None:
 
 @pytest.mark.parametrize("loss", [None, 0.5, math.inf, -math.inf])
 def test_progress_comes_back(loss: float | None) -> None:
-    progress = Progress(1, 10**12, 0, loss)
+    progress = FitProgress(1, 10**12, 0, loss, None, 2.5, 1e9)
     assert PROGRESS.decode(PROGRESS.encode(progress)) == progress
 
 
+def test_progress_of_before_its_pace_was_told_can_be_read() -> None:
+    before = '{"steps_done":1,"steps_total":2,"epochs_done":1,"loss":"Infinity"}'
+    assert PROGRESS.decode(before) == FitProgress(1, 2, 1, math.inf, None, None, None)
+
+
 def test_what_is_written_is_json_that_postgresql_takes() -> None:
-    text = PROGRESS.encode(Progress(1, 2, 0, math.inf))
+    text = PROGRESS.encode(FitProgress(1, 2, 0, math.inf))
     assert json.loads(text, parse_constant=pytest.fail)["loss"] == "Infinity"
 
 

@@ -8,10 +8,11 @@ from fastapi import Depends, Query, Response
 from pydantic import Field
 
 from service.api import formats
-from service.api.answers import FITS, finished, trajectory_answer
+from service.api.answers import FITS, over, trajectory_answer
 from service.api.backing import Backing, backing_of
 from service.api.negotiation import choose
 from service.api.reading import contract_router
+from service.api.refusals import NotFound
 from service.api.routes.documented import problems
 from service.api.routes.tabular import TABLE, Accept, TableQuery, fields_of, table_response
 from service.api.schemas.bodies import LARGEST_INT64
@@ -53,11 +54,14 @@ async def get_trajectory(
     """Return what a descent wrote down, rows numbered by step: JSON, CSV, NDJSON, Parquet or Arrow."""
     media_type = choose(accept, formats.OFFERED)
     selection = query.selection(FIELDS)
-    record, _ = finished(await services.fits.get(fit_id), fit_id, "recorded steps")
+    record = over(await services.fits.get(fit_id), fit_id, "recorded steps")
+    if record.status == "failed":
+        raise NotFound("The fit has failed: there are no recorded steps.")
     rows = Rows(query.first, query.last, query.limit)
     trajectory = await services.fits.trajectory(fit_id, rows)
     if trajectory is None:
         table = nothing(selection.fields)
     else:
         table = await asyncio.to_thread(select, trajectory, selection.fields, query.units)
-    return table_response(trajectory_answer(record, query.units), table, FIELDS, media_type)
+    extent = None if record.trajectory or trajectory is None else await services.fits.extent(fit_id)
+    return table_response(trajectory_answer(record, query.units, extent), table, FIELDS, media_type)

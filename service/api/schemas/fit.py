@@ -23,6 +23,13 @@ class Progress(ResponsePart):
     steps_total: int
     epochs_done: int
     loss: float | None = Field(description="On all rows, in the user's units; null before the first step.")
+    excess: float | None = Field(description="The loss above the reference's, computed without cancellation.")
+    steps_per_second: float | None = Field(
+        description="Over the last few seconds; null where that is not known yet, or the fit no longer runs."
+    )
+    seconds_left: float | None = Field(
+        description="Until all steps are taken at this rate; a stop rule may end the fit before. Null without a rate."
+    )
 
 
 class Outcome(ResponsePart):
@@ -121,9 +128,12 @@ class FitLinks(ResponsePart):
     self: str
     parent: str | None = Field(description="The fit whose remedy this one is, unless it has been deleted.")
     trajectory: str
+    events: str = Field(description="Server-Sent Events: the fit as it runs.")
     observations: str
     predictions: str
     script: str = Field(description="A program that prints the same coefficients without the service.")
+    cancel: str | None = Field(description="To be posted to; null once it is finished.")
+    retry: str | None = Field(description="To be posted to; null unless it has failed.")
 
 
 class Fit(ResponsePart):
@@ -141,6 +151,9 @@ class Fit(ResponsePart):
     progress: Progress | None = Field(description="Null until it has started.")
     request: FitRequest = Field(
         description="What was asked, every default filled in; inline data replaced by its dataset's id."
+    )
+    cached: bool = Field(
+        description="Whether this answers a request for a fit that had been finished before, by an identical one."
     )
     result: FitResult | None
     error: FitError | None

@@ -49,7 +49,7 @@ def descend(
         pace.learn(count, time.perf_counter() - began)
         recorder.take(block.rows, state.step, block.state.step)
         state = block.state
-        goes_on = watch.report(state)
+        goes_on = watch.report(state, recorder.glimpse)
         if ending is None and state.step == plan.total_steps:
             ending = STEP_LIMIT
         if ending is None:

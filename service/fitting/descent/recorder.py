@@ -7,6 +7,7 @@ import numpy as np
 from service.fitting.arrays import FloatArray, IntArray, WorkingArray
 from service.fitting.descent.account import Account, Records
 from service.fitting.descent.engine import Rows, State
+from service.fitting.descent.glimpses import Glimpses
 from service.fitting.recording import RecordedSteps, united
 from service.fitting.thinning import place_of_least, place_to_give
 from service.fitting.trajectory import Trajectory
@@ -43,6 +44,7 @@ class Recorder:
         # The last row and that of least loss come beside these.
         most = max(min(steps.limit, self.rows_in_part) - 2, 1)
         self._halved = _Halved(account, steps, most) if steps.are_thinned else None
+        self._glimpses = Glimpses(steps, account.layout.itemsize)
 
     def asks_for(self, after: int, up_to: int) -> IntArray:
         """Which of the steps ``after + 1 .. up_to`` are to be kept, as far as is known before their loss is."""
@@ -69,6 +71,12 @@ class Recorder:
             self._halved.take(rows, after, up_to)
         if self.steps.keeps_least:
             self._compare(_chosen(rows, self.steps.regular_among(rows.step)))
+
+    def glimpse(self) -> Trajectory:
+        """A few of the rows that were kept since this was last asked for, in ascending order of step."""
+        self._glimpses.keep(self._buffer[: self._held] if self._halved is None else self._halved.records)
+        empty = np.empty(0, self._account.layout)
+        return Trajectory(self._account, np.concatenate([empty, *self._glimpses.take()]))
 
     def finish(self, state: State) -> None:
         """Keep the last row and that of least loss, and hand on all that is left."""
@@ -107,6 +115,8 @@ class Recorder:
         handed = max(len(self._buffer) - _STAYING, 0)
         staying = self._buffer[handed:].copy()
         part, self._buffer = Trajectory(self._account, self._buffer[:handed]), staying
+        if self._halved is None:
+            self._glimpses.keep(part.records)
         self._hand_on(part)
         # Two parts at a time would be one too many: whoever took this one may have let it go.
         del part

@@ -1,7 +1,7 @@
 """What is looked at between blocks of steps: stop rules to heed, progress to report, time that runs out."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ from service.fitting.descent.endings import Ending, time_limit
 from service.fitting.descent.engine import Rows, State
 from service.fitting.solver import Stop
 from service.fitting.task import Observer, Progress
+from service.fitting.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,13 @@ class Watch:
             gaps = account.gap(account.in_users_units(parameters))
             yield "the gap to the reference", gaps, "gap_tolerance", stop.gap_tolerance
 
-    def report(self, state: State) -> bool:
-        """Tell the observer how far it has got; whether to go on."""
-        plan = self.account.plan
-        loss = self.account.loss_of(state.parameters)
-        done = Progress(state.step, plan.total_steps, plan.epochs_ended(state.step), loss)
+    def report(self, state: State, rows: Callable[[], Trajectory]) -> bool:
+        """Tell the observer how far it has got, and offer it some rows; whether to go on."""
+        self.observer.glimpsed(rows)
+        account, plan = self.account, self.account.plan
+        squares = account.excess_squares(state.parameters[None])
+        loss, excess = float(account.full_loss(squares)[0]), float(account.excess_loss(squares)[0])
+        done = Progress(state.step, plan.total_steps, plan.epochs_ended(state.step), loss, excess)
         return self.observer.progress(done)
 
     @property
