@@ -20,8 +20,9 @@ from service import lifeline
 from service.api.app import create_app
 from service.api.protocol import OneProtocol
 from service.bootstrap import open_services
+from service.datasets.files import StoreUnusable
 from service.fitting.threads import use_threads
-from service.process import begin
+from service.process import UNUSABLE_SETTINGS, begin
 from service.settings import Settings
 
 _BACKLOG = 2048
@@ -40,8 +41,10 @@ async def serve(settings: Settings, listener: socket.socket | None, lifeline_fd:
 
     Raises
     ------
-    ValueError
+    DatabaseNotNamed
         The settings name no database.
+    StoreUnusable
+        Datasets can never be kept where the settings say.
     """
     closing = asyncio.Event()
     _set_when_told(closing, lifeline_fd)
@@ -106,8 +109,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What is fitted here is too small to be shared out, and the cores are the workers'.
     use_threads(1)
     listener = None if options.listen_fd is None else socket.socket(fileno=options.listen_fd)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, listener, options.lifeline_fd))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings, listener, options.lifeline_fd))
+    except StoreUnusable as error:
+        print(f"plumbline: {error}", file=sys.stderr)
+        return UNUSABLE_SETTINGS
     return 0
 
 

@@ -6,20 +6,28 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from service.database.pool import Pool, open_pool
+from service.datasets.address import open_files
 from service.datasets.store import DatasetStore
-from service.jobs.attempts import Attempts
+from service.jobs.attempts import CANCEL_CHANNEL, Attempts
 from service.jobs.consumer import QueueConsumer
 from service.jobs.cores import Share, share
+from service.jobs.feed import Feed
 from service.jobs.fits import FitStore
 from service.jobs.forecasting import Forecaster
-from service.jobs.notices import FitNotices
+from service.jobs.heart import Heart
+from service.jobs.keeper import FitKeeper
+from service.jobs.notices import FitNotices, Notices
 from service.jobs.numba_cache import VARIABLE, numba_variables
 from service.jobs.queue import FitQueue
+from service.jobs.queue_report import QueueReporter
 from service.jobs.recovery import Recovery
 from service.jobs.runner import FitRunner
 from service.jobs.simulator import Simulator
-from service.jobs.work import FitWork
+from service.jobs.work import FitWork, Limits
 from service.settings import Settings
+
+# A database that hangs is as good as one that is away: whoever asked over HTTP is to hear of it.
+_ANSWER_SECONDS = 10.0
 
 
 class DatabaseNotNamed(Exception):
@@ -35,7 +43,10 @@ class Services:
     datasets: DatasetStore
     fits: FitStore
     notices: FitNotices
+    feed: Feed
     queue: FitQueue
+    keeper: FitKeeper
+    reporter: QueueReporter
     simulator: Simulator
     forecaster: Forecaster
 
@@ -48,18 +59,35 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     ------
     DatabaseNotNamed
         The settings name no database.
+    StoreUnusable
+        Datasets can never be kept where the settings say.
     """
     url = database_url(settings)
-    async with open_pool(url) as pool:
+    files = await open_files(settings.dataset_store)
+    async with open_pool(url, answer_seconds=_ANSWER_SECONDS) as pool:
         queue = FitQueue(pool)
         await queue.open()
-        fits = FitStore(pool, queue)
+        datasets = DatasetStore(pool, files)
+        fits = FitStore(pool, datasets)
         notices = FitNotices(url, fits)
         with _child_environment(settings) as environment:
             async with notices.listening(), aclosing(Simulator(environment)) as simulator:
-                datasets = DatasetStore(pool)
                 forecaster = Forecaster(datasets, simulator.simulate)
-                yield Services(settings, pool, datasets, fits, notices, queue, simulator, forecaster)
+                keeper = FitKeeper(pool, queue, datasets)
+                reporter = QueueReporter(pool)
+                yield Services(
+                    settings,
+                    pool,
+                    datasets,
+                    fits,
+                    notices,
+                    Feed(pool, notices),
+                    queue,
+                    keeper,
+                    reporter,
+                    simulator,
+                    forecaster,
+                )
 
 
 @dataclass(frozen=True)
@@ -68,8 +96,10 @@ class WorkerParts:
 
     share: Share
     runner: FitRunner
+    work: FitWork
     consumer: QueueConsumer
     recovery: Recovery
+    keeper: FitKeeper
 
 
 @asynccontextmanager
@@ -80,18 +110,27 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
     ------
     DatabaseNotNamed
         The settings name no database.
+    StoreUnusable
+        Datasets can never be kept where the settings say.
     """
-    async with open_pool(database_url(settings)) as pool:
+    url = database_url(settings)
+    files = await open_files(settings.dataset_store)
+    async with open_pool(url) as pool:
         with _child_environment(settings) as environment:
             queue = FitQueue(pool)
             await queue.open()
             ours = share(settings.threads, settings.workers)
             runner = FitRunner(environment, ours.threads)
-            attempts = Attempts(pool, queue, settings.max_attempts)
-            work = FitWork(DatasetStore(pool), attempts, runner)
+            attempts = Attempts(pool, settings.max_attempts)
+            cancellations = Notices(url, CANCEL_CHANNEL)
+            limits = Limits(settings.max_fit_seconds, settings.cancel_grace_seconds)
+            datasets = DatasetStore(pool, files)
+            work = FitWork(datasets, attempts, runner, cancellations, limits)
             consumer = QueueConsumer(pool, work, settings.grace_seconds)
+            recovery = Recovery(pool, settings.max_attempts)
             try:
-                yield WorkerParts(ours, runner, consumer, Recovery(pool, queue, settings.max_attempts))
+                async with Heart(url, lambda: consumer.worker_id).beating(), cancellations.listening():
+                    yield WorkerParts(ours, runner, work, consumer, recovery, FitKeeper(pool, queue, datasets))
             finally:
                 await runner.close()
 

@@ -116,6 +116,11 @@ class Settings(BaseSettings):
         description="where large datasets are kept: a folder that all processes share, or s3://bucket/prefix;"
         " unset keeps them in the database",
     )
+    pulse_file: Annotated[Path | None, BeforeValidator(_blank_is_none)] = Field(
+        None,
+        description="file that a worker touches every few seconds, for `plumbline health --worker` to look at;"
+        " unset touches none",
+    )
 
 
 def variable(field: str) -> str:

@@ -8,21 +8,28 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from procrastinate.exceptions import ConnectorException
-from psycopg import OperationalError
 
 from service import lifeline
 from service.bootstrap import DatabaseNotNamed, WorkerParts, open_worker
+from service.database.cancellation import end_if_cancelled
+from service.database.errors import UNAVAILABLE
+from service.datasets.files import StoreUnavailable, StoreUnusable
 from service.jobs.cores import Share
 from service.jobs.messages import Ready
 from service.process import UNUSABLE_SETTINGS, begin
 from service.settings import Settings
+from service.supervision.pulse import beat
 
-_SWEEP_SECONDS = 10.0
+_SWEEP_SECONDS = 2.5
+_CLEAR_SECONDS = 60.0
+_LEFTOVERS_SECONDS = 3600.0
+_CANCEL_AGAIN_SECONDS = 0.2
 _RETRY_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
@@ -34,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = begin()
     try:
         asyncio.run(work_until_stopped(settings, arguments.lifeline_fd))
-    except DatabaseNotNamed as error:
-        print(error, file=sys.stderr)
+    except (DatabaseNotNamed, StoreUnusable) as error:
+        print(f"plumbline: {error}", file=sys.stderr)
         return UNUSABLE_SETTINGS
     return 0
 
@@ -47,6 +54,8 @@ async def work_until_stopped(settings: Settings, lifeline_fd: int | None) -> Non
     ------
     DatabaseNotNamed
         The settings name no database.
+    StoreUnusable
+        Datasets can never be kept where the settings say.
     ChildCrashed
         The child cannot even start.
     """
@@ -57,12 +66,13 @@ async def work_until_stopped(settings: Settings, lifeline_fd: int | None) -> Non
         if (ready := await _warmed(parts, stopping)) is None:
             return
         _tell_of_threads(parts.share, ready)
-        sweeping = asyncio.create_task(_sweep(parts, stopping), name="recovery")
+        chores = [asyncio.create_task(_do_always(chore), name=chore.name) for chore in _chores(parts, settings)]
+        beating = asyncio.create_task(beat(settings.pulse_file), name="pulse")
         try:
             await _consume(parts, stopping)
         finally:
             stopping.set()
-            await sweeping
+            await asyncio.gather(*map(_end, [*chores, beating]))
 
 
 def _heed_stops(stopping: asyncio.Event, lifeline_fd: int | None) -> None:
@@ -111,16 +121,54 @@ async def _consume(parts: WorkerParts, stopping: asyncio.Event) -> None:
             await consuming
         except ConnectorException as error:
             logger.warning("Stopped listening, the database does not answer: %s", error.__cause__ or error)
+        except Exception:
+            logger.exception("Stopped listening, and begins again")
         await _pause(stopping, _RETRY_SECONDS)
 
 
-async def _sweep(parts: WorkerParts, stopping: asyncio.Event) -> None:
-    while not stopping.is_set():
+@dataclass(frozen=True)
+class _Chore:
+    """What is done now and then, beside the fits; `pause` are the seconds after it, `delay` those before the first."""
+
+    name: str
+    do: Callable[[], Awaitable[object]]
+    pause: float
+    delay: float = 0.0
+
+
+def _chores(parts: WorkerParts, settings: Settings) -> Sequence[_Chore]:
+    async def recover() -> None:
+        await parts.recovery.sweep(parts.consumer.worker_id, parts.consumer.running | parts.work.jobs)
+
+    async def clear() -> None:
+        while await parts.keeper.clear(settings.retention_days, settings.retention_fits):
+            end_if_cancelled()
+
+    return (
+        _Chore("Recovering lost fits", recover, _SWEEP_SECONDS),
+        _Chore("Clearing away old fits", clear, _CLEAR_SECONDS),
+        _Chore("Clearing away leftovers", parts.keeper.clear_leftovers, _LEFTOVERS_SECONDS, delay=_LEFTOVERS_SECONDS),
+    )
+
+
+async def _do_always(chore: _Chore) -> NoReturn:
+    await asyncio.sleep(chore.delay)
+    while True:
         try:
-            await parts.recovery.sweep(parts.consumer.worker_id, parts.consumer.running)
-        except OperationalError as error:
-            logger.warning("Lost fits cannot be looked for, the database does not answer: %s", error)
-        await _pause(stopping, _SWEEP_SECONDS)
+            await chore.do()
+        except (*UNAVAILABLE, StoreUnavailable) as error:
+            logger.warning("%s has to wait: %s", chore.name, error)
+        except Exception:
+            logger.exception("%s failed, and is tried again", chore.name)
+        end_if_cancelled()
+        await asyncio.sleep(chore.pause)
+
+
+async def _end(task: "asyncio.Task[Any]") -> None:
+    # Going through a large store takes long. Again and again: a cancellation can get lost in the database.
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
 
 
 async def _pause(stopping: asyncio.Event, seconds: float) -> None:

@@ -19,6 +19,7 @@ from service.fitting.descent.optimizers import Adam
 from service.fitting.model import Model
 from service.fitting.solver import Descent, Exact, Solver
 from service.fitting.task import FitTask
+from service.jobs.asked import Asked
 from service.jobs.cores import available_cores
 from service.jobs.records import FitRecord
 from tests.conftest import Outage
@@ -76,7 +77,7 @@ async def _eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def _submit(services: Services, solver: Solver) -> FitRecord:
-    return await services.fits.submit(DATASET, FitTask(Model(("x",), ("y",)), solver), {}, {})
+    return await services.fits.submit(Asked(DATASET, FitTask(Model(("x",), ("y",)), solver), {}))
 
 
 async def _status(services: Services, record: FitRecord) -> str:
@@ -211,6 +212,7 @@ async def test_it_can_be_stopped_while_the_database_is_away(start: Start, outage
     [
         ({"PLUMBLINE_DATABASE_URL": ""}, "PLUMBLINE_DATABASE_URL is not set"),
         ({"PLUMBLINE_MAX_ATTEMPTS": "0"}, "PLUMBLINE_MAX_ATTEMPTS cannot be '0'"),
+        ({"PLUMBLINE_DATASET_STORE": "gs://bucket"}, "PLUMBLINE_DATASET_STORE is 'gs://bucket'; it must be"),
     ],
 )
 def test_settings_it_cannot_work_with_are_said_plainly(

@@ -65,6 +65,9 @@ def solve(
 
 
 def _diagnosed(setting: Setting, came: Run, recording: Recording, questions: Questions, means: Means) -> Diagnosis:
+    if came.finding.outcome.kind == "cancelled":
+        # Whoever stopped it knows why it came to no more, and does not want to wait.
+        return Diagnosis()
     try:
         ahead = outlook(setting, means.simulate, FURTHER)
     except TooLong:

@@ -18,12 +18,11 @@ from service.fitting.fit import fit
 from service.fitting.model import Model
 from service.fitting.penalty import L2
 from service.fitting.scaling import Scaling
-from service.fitting.solution import Solution
 from service.fitting.solver import Descent, Exact, Precision, Stop
-from service.fitting.task import FitTask, Progress
+from service.fitting.task import FitTask
 from service.fitting.threads import pools
 from service.jobs.line import Line
-from service.jobs.messages import Answer, Broken, Order, Part, Ready, Refused
+from service.jobs.messages import Answer, Broken, Halt, News, Order, Part, Ready, Refused, Solved
 from service.jobs.telling import Teller
 
 _PRECISIONS = get_args(Precision)
@@ -50,6 +49,20 @@ _WARMING_FITS = (
 )
 
 
+class Halts:
+    """Which orders are to take no more steps: what one thread hears, another one asks."""
+
+    def __init__(self) -> None:
+        self._latest = -1
+
+    def hear(self, halt: Halt) -> None:
+        self._latest = halt.number
+
+    def spare(self, order: Order) -> bool:
+        """Whether the order may go on."""
+        return order.number > self._latest
+
+
 def serve(line: Line) -> NoReturn:
     """Say `Ready`, then answer one order after the other; the process ends when the other side is gone.
 
@@ -57,12 +70,13 @@ def serve(line: Line) -> NoReturn:
     that needs what is being compiled waits for it.
     """
     orders: SimpleQueue[Order | Simulation] = SimpleQueue()
-    threading.Thread(target=_receive, args=(line, orders), name="orders", daemon=True).start()
+    halts = Halts()
+    threading.Thread(target=_receive, args=(line, orders, halts), name="orders", daemon=True).start()
     answer(_FIRST_FIT, lambda _: None)
     line.send(Ready(pools()))
     threading.Thread(target=warm, name="warming", daemon=True).start()
     while True:
-        line.send(answer(orders.get(), line.send))
+        line.send(answer(orders.get(), line.send, halts.spare))
 
 
 def warm() -> None:
@@ -71,34 +85,44 @@ def warm() -> None:
         answer(order, lambda _: None)
 
 
-def answer(order: Order | Simulation, tell: Callable[[Progress | Part], None]) -> Answer | Simulated:
+def answer(
+    order: Order | Simulation, tell: Callable[[News | Part], None], spare: Callable[[Order], bool] = lambda _: True
+) -> Answer | Simulated:
     """Fit; tell of progress and of what is written down on the way; whatever happens, come back with an answer.
 
     Or take a simulation's steps, of which nothing is told on the way.
 
-    `tell` may take its time: the fit waits for it.
+    Parameters
+    ----------
+    tell
+        May take its time: the fit waits for it.
+    spare
+        Asked between blocks of steps whether the order may go on.
     """
-    teller = Teller(tell)
     try:
-        return simulate(order) if isinstance(order, Simulation) else teller.solved(_fit(order, teller))
+        return simulate(order) if isinstance(order, Simulation) else _solved(order, tell, spare)
     except InvalidProblem as reason:
         return Refused(reason)
     except Exception:  # noqa: BLE001 - the child's outermost frame: its log is the worker's
         return Broken(traceback.format_exc())
 
 
-def _fit(order: Order, teller: Teller) -> Solution:
-    task = order.task
+def _solved(order: Order, tell: Callable[[News | Part], None], spare: Callable[[Order], bool]) -> Solved:
+    task, teller = order.task, Teller(tell, lambda: spare(order))
     ended = None if order.ended is None else Standing.from_bytes(order.ended)
     problem = task.problem(order.dataset)
-    return fit(problem, task.solver, task.recording, teller, task.questions, ended)
+    return teller.solved(fit(problem, task.solver, task.recording, teller, task.questions, ended))
 
 
-def _receive(line: Line, orders: "SimpleQueue[Order | Simulation]") -> None:
+def _receive(line: Line, orders: "SimpleQueue[Order | Simulation]", halts: Halts) -> None:
     # In a thread, so that the end of the stream is seen during a fit; and then there is nobody left to tell.
     try:
         while True:
-            orders.put(line.receive())
+            match line.receive():
+                case Halt() as halt:
+                    halts.hear(halt)
+                case order:
+                    orders.put(order)
     except (EOFError, OSError):
         os._exit(0)
     except BaseException:  # noqa: BLE001 - without this thread the child would be deaf

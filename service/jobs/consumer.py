@@ -1,7 +1,6 @@
 """The other end of the queue: takes jobs out of it, one at a time, and outlives a database that is away."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from uuid import UUID
@@ -9,44 +8,36 @@ from uuid import UUID
 from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.connector import BaseConnector
 from procrastinate.exceptions import ConnectorException
-from procrastinate.jobs import DeleteJobCondition, Job, Notification
+from procrastinate.jobs import Job, Notification, Status
 from procrastinate.manager import JobManager, NotificationCallback
 from procrastinate.worker import Worker
-from psycopg import OperationalError
 
 from service.database.cancellation import end_if_cancelled
 from service.database.pool import Pool
-from service.jobs.queue import DEAD_AFTER_SECONDS, QUEUE, TASK
+from service.jobs.queue import QUEUE, TASK
 
-_HEARTBEAT_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
 _STOP_AGAIN_SECONDS = 0.2
 
-logger = logging.getLogger(__name__)
-
-#: What is done with one job, told by its fit's id and its own.
-JobBody = Callable[[UUID, int], Awaitable[None]]
+#: What is done with one job, told by its fit's id, its own and its worker's.
+JobBody = Callable[[UUID, int, int | None], Awaitable[None]]
 
 
 class QueueConsumer:
-    """Runs `body` for the jobs of the queue, one at a time."""
+    """Runs `body` for the jobs of the queue, one at a time. The body deletes the job, when it is done with it."""
 
     def __init__(self, pool: Pool, body: JobBody, grace_seconds: float) -> None:
         self._pool = pool
         self._body = body
         self._running: set[int] = set()
         self._app = App(connector=PsycopgConnector())
-        self._app.job_manager = SteadyJobManager(self._app.connector, pool)
+        self._app.job_manager = SteadyJobManager(self._app.connector)
         self._app.task(name=TASK, queue=QUEUE, pass_context=True)(self._run)
         self._worker = Worker(
             self._app,
             queues=[QUEUE],
             shutdown_graceful_timeout=grace_seconds,
-            # How a fit ended stands in its own row; a job that is over has nothing to add.
-            delete_jobs=DeleteJobCondition.ALWAYS,
             install_signal_handlers=False,
-            update_heartbeat_interval=_HEARTBEAT_SECONDS,
-            stalled_worker_timeout=DEAD_AFTER_SECONDS,
         )
 
     @property
@@ -84,7 +75,7 @@ class QueueConsumer:
             raise ValueError("a job out of the queue has an id")
         self._running.add(job_id)
         try:
-            await self._body(UUID(fit_id), job_id)
+            await self._body(UUID(fit_id), job_id, self.worker_id)
         finally:
             self._running.discard(job_id)
 
@@ -92,14 +83,13 @@ class QueueConsumer:
 class SteadyJobManager(JobManager):
     """Keeps a job running while the database is away, and overlooks none.
 
-    Procrastinate itself stops the worker, and with it the job, at the first heartbeat or LISTEN that fails; and it goes
-    on without a word when another worker has pruned its row, after which it can fetch nothing. A job that is inserted
-    while it fetches and finds none waits for its next poll, seconds later: it forgets the notice once it has fetched.
+    Procrastinate itself stops the worker, and with it the job, at the first heartbeat or LISTEN that fails. A job that
+    is inserted while it fetches and finds none waits for its next poll, seconds later: it forgets the notice once it
+    has fetched.
     """
 
-    def __init__(self, connector: BaseConnector, pool: Pool) -> None:
+    def __init__(self, connector: BaseConnector) -> None:
         super().__init__(connector)
-        self._pool = pool
         self._notices = 0
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
@@ -109,12 +99,19 @@ class SteadyJobManager(JobManager):
             if job is not None or self._notices == before:
                 return job
 
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        """Do nothing: what becomes of a fit and of its job is written down together, or is for a recovery to find."""
+
+    async def list_jobs_to_abort_async(self, queue: str | None = None) -> Iterable[int]:  # noqa: ARG002
+        """Find none: who wants a fit cancelled says so in its own row. Not to be asked while the database is away."""
+        return ()
+
+    async def prune_stalled_workers(self, seconds_since_heartbeat: float) -> list[int]:  # noqa: ARG002
+        """Prune none: after an outage all seem stalled, and their jobs would no longer be known as theirs."""
+        return []
+
     async def update_heartbeat(self, worker_id: int) -> None:
-        try:
-            async with self._pool.connection() as connection:
-                await connection.execute(_BEAT, {"worker_id": worker_id})
-        except OperationalError as error:
-            logger.warning("The database does not answer the worker's heartbeat: %s", error)
+        """Do nothing: the worker has a `Heart` for that."""
 
     async def listen_for_jobs(
         self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
@@ -128,9 +125,3 @@ class SteadyJobManager(JobManager):
                 await super().listen_for_jobs(on_notification=count, queues=queues)
             end_if_cancelled()
             await asyncio.sleep(_RETRY_SECONDS)
-
-
-_BEAT = """
-INSERT INTO procrastinate_workers (id, last_heartbeat) OVERRIDING SYSTEM VALUE VALUES (%(worker_id)s, now())
-ON CONFLICT (id) DO UPDATE SET last_heartbeat = excluded.last_heartbeat
-"""

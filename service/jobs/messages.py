@@ -1,8 +1,8 @@
 """What a worker and its child say to each other, pickled, over their socket.
 
 The child says `Ready` once; then the worker sends one `Order` at a time, and the child answers it with any number of
-`Progress` and `Part` and in the end with one `Solved`, `Refused` or `Broken`. A `Simulation` it answers with a
-`Simulated`, or with `Broken`.
+`FitProgress`, `Glimpse` and `Part` and in the end with one `Solved`, `Refused` or `Broken`. On the way the worker may
+send a `Halt`. A `Simulation` the child answers with a `Simulated`, or with `Broken`.
 """
 
 from collections.abc import Mapping
@@ -15,17 +15,33 @@ from service.fitting.data import Dataset
 from service.fitting.diagnosis.simulation import Simulated
 from service.fitting.errors import InvalidProblem
 from service.fitting.solution import Report
-from service.fitting.task import FitTask, Progress
-from service.jobs.records import TrajectoryExtent
+from service.fitting.task import FitTask
+from service.jobs.records import FitProgress, TrajectoryExtent
 
 
 @dataclass(frozen=True)
 class Order:
-    """Fit this; `ended` is where the fit that it starts from did, as `Standing.to_bytes` makes it."""
+    """Fit this.
+
+    Attributes
+    ----------
+    ended
+        Where the fit ended that it starts from, as `Standing.to_bytes` makes it.
+    number
+        By which a `Halt` names it: of two orders to the same child, the later one has the larger.
+    """
 
     task: FitTask
     dataset: Dataset
     ended: bytes | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Halt:
+    """Take no more steps for the order of this number: answer it as cancelled. One that is over is not concerned."""
+
+    number: int
 
 
 @dataclass(frozen=True)
@@ -36,15 +52,15 @@ class Ready:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """A part of what a descent wrote down, as it is stored.
+class Piece:
+    """Some rows of what a descent wrote down, as they are stored.
 
     Attributes
     ----------
     ordinal
-        Its place among the parts, from 0.
+        Its place among others of its kind, from 0.
     account
-        With the first part, what the rows of all are told by: `Account.to_bytes`.
+        With the first one, what the rows of all are told by: `Account.to_bytes`.
     rows, first_step, last_step
         How many rows there are, and the steps of the first one and the last.
     body
@@ -57,6 +73,14 @@ class Part:
     first_step: int
     last_step: int
     body: NDArray[np.uint8]
+
+
+class Part(Piece):
+    """All rows up to the next part's."""
+
+
+class Glimpse(Piece):
+    """A few rows to be shown before there is a part: see `Observer.glimpsed`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +102,7 @@ class Solved:
     report: Report
     trajectory: TrajectoryExtent | None = None
     last_part: Part | None = None
-    progress: Progress | None = None
+    progress: FitProgress | None = None
     end_state: bytes | None = None
 
 
@@ -97,4 +121,6 @@ class Broken:
 
 
 Answer = Solved | Refused | Broken
-Message = Ready | Progress | Part | Answer | Simulated
+#: What is told of a fit while it runs, for those who watch it.
+News = FitProgress | Glimpse
+Message = Ready | News | Part | Answer | Simulated

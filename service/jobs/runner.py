@@ -6,27 +6,27 @@ FitProcessError
 """
 
 import asyncio
-import functools
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from service.fitting.diagnosis.simulation import Simulated, Simulation
-from service.fitting.task import Progress
-from service.jobs.line import Line
-from service.jobs.messages import Answer, Broken, Message, Order, Part, Ready, Refused, Solved
+from service.jobs.line import AwaitedLine
+from service.jobs.messages import Answer, Broken, Glimpse, Halt, Message, News, Order, Part, Ready, Refused, Solved
+from service.jobs.records import FitProgress
 
 T = TypeVar("T")
 
-Tell = Callable[[Progress], None]
+Tell = Callable[[News], None]
 Keep = Callable[[Part], Awaitable[None]]
 
 _EXIT_SECONDS = 5.0
+_LOOK_SECONDS = 0.005
 
 
 class FitProcessError(Exception):
@@ -75,10 +75,12 @@ class FitRunner:
     async def run(self, order: Order, tell: Tell, keep: Keep) -> Solved:
         """Fit in the child, a new one where the last one is gone. Cancelled, it kills the child at once.
 
+        The order's number is for the runner to say.
+
         Parameters
         ----------
         tell
-            Called with news of progress.
+            Called with news of progress, and glimpses of the trajectory.
         keep
             Called with each part of a long trajectory but the last. The child waits until it is kept, soon after it
             has the next one; what it raises ends the fit, and the child with it.
@@ -96,6 +98,16 @@ class FitRunner:
                 raise reason
             case Broken(traceback):
                 raise FitBroke(traceback)
+
+    async def halt(self) -> None:
+        """Have the fit that runs take no more steps: `run` returns what it came to, soon if it is still taking some."""
+        if self._child is not None:
+            await self._child.halt()
+
+    def prepare(self) -> None:
+        """Start a child where there is none, so that the next fit does not wait for that."""
+        if self._child is None:
+            self._child = Child.start(self._environment, self._threads)
 
     async def simulate(self, simulation: Simulation) -> Simulated:
         """Have the child take a simulation's steps, as it fits in `run`.
@@ -119,7 +131,8 @@ class FitRunner:
     async def _use(self, conversation: Callable[["Child"], Awaitable[T]]) -> T:
         if self._child is None or not self._child.is_alive:
             await self.close()
-            self._child = Child.start(self._environment, self._threads)
+            self.prepare()
+        assert self._child is not None
         try:
             return await conversation(self._child)
         except BaseException:
@@ -131,11 +144,10 @@ class FitRunner:
 class Child:
     """One child process and our end of its socket."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", line: Line) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", line: AwaitedLine) -> None:
         self._process = process
         self._line = line
-        # Of its own: those that everybody shares may all be waiting for what this child is asked.
-        self._thread = ThreadPoolExecutor(1, "child")
+        self._orders = 0
 
     @classmethod
     def start(cls, environment: Mapping[str, str], threads: int) -> "Child":
@@ -149,7 +161,7 @@ class Child:
                 stdout=2,  # what libraries print belongs in the log
                 env=environment,
             )
-        return cls(process, Line(ours))
+        return cls(process, AwaitedLine(ours))
 
     @property
     def pid(self) -> int:
@@ -161,59 +173,68 @@ class Child:
 
     async def ready(self) -> Ready:
         """Wait for `Ready`; not to be asked for twice. Raises `ChildCrashed`."""
-        said: Ready = await self._converse(self._line.receive)
+        said = await self._receive()
+        assert isinstance(said, Ready)
         return said
 
     async def ask(self, order: Order, tell: Tell, keep: Keep) -> Answer:
         """Send the order and wait for its answer. Raises `ChildCrashed`, and what `keep` raises."""
-        message = await self._converse(functools.partial(_ask, self._line, order))
+        self._orders += 1
+        await self._send(replace(order, number=self._orders))
         while True:
-            match message:
-                case Ready():
-                    pass
-                case Progress():
-                    tell(message)
-                case Part():
-                    await keep(message)
-                case Solved() | Refused() | Broken():
-                    return message
-            message = await self._converse(self._line.receive)
+            match await self._receive():
+                case FitProgress() | Glimpse() as news:
+                    tell(news)
+                case Part() as part:
+                    await keep(part)
+                case Solved() | Refused() | Broken() as answer:
+                    return answer
+
+    async def halt(self) -> None:
+        """Have the last order halted. A child that is gone is for `ask` to find out."""
+        with suppress(OSError):
+            await self._line.send(Halt(self._orders))
 
     async def simulate(self, simulation: Simulation) -> Simulated | Broken:
         """Send the simulation and wait for what comes of it. Raises `ChildCrashed`."""
-        said = await self._converse(functools.partial(_ask, self._line, simulation))
-        while isinstance(said, Ready):
-            said = await self._converse(self._line.receive)
-        assert isinstance(said, Simulated | Broken)
-        return said
+        await self._send(simulation)
+        while True:
+            match await self._receive():
+                case Simulated() | Broken() as said:
+                    return said
 
     async def close(self) -> None:
         """Kill the process, whatever it is doing, and see it gone."""
         self._process.kill()
-        await self._in_thread(self._process.wait)
-        self._thread.shutdown(wait=False)
-        self._line.close()
-
-    async def _converse(self, conversation: Callable[[], T]) -> T:
-        talk = self._in_thread(conversation)
         try:
-            return await asyncio.shield(talk)
+            await self._gone(None)
+        finally:
+            self._line.close()
+
+    async def _send(self, message: Order | Simulation) -> None:
+        try:
+            await self._line.send(message)
+        except OSError as error:
+            raise ChildCrashed(await self._ending()) from error
+
+    async def _receive(self) -> Message:
+        try:
+            message: Message = await self._line.receive()
         except (EOFError, OSError) as error:
-            raise ChildCrashed(await self._in_thread(self._ending)) from error
-        except asyncio.CancelledError:
-            # The thread cannot be cancelled, and the line not closed under it: killed, the child ends both.
-            self._process.kill()
-            await asyncio.gather(talk, return_exceptions=True)
-            raise
+            raise ChildCrashed(await self._ending()) from error
+        return message
 
-    def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        return asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    def _ending(self) -> str:
+    async def _ending(self) -> str:
         # The end of the stream comes a moment before the end of the process.
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_EXIT_SECONDS)
+        await self._gone(_EXIT_SECONDS)
         return describe_exit(self._process.poll())
+
+    async def _gone(self, seconds: float | None) -> None:
+        """Wait for the process to end. Not in a thread: all may be waiting for what this child was asked."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._process.poll() is None:  # noqa: ASYNC110 - there is no event to wait for
+                    await asyncio.sleep(_LOOK_SECONDS)
 
 
 def describe_exit(returncode: int | None) -> str:
@@ -225,9 +246,3 @@ def describe_exit(returncode: int | None) -> str:
     name = signal.Signals(-returncode).name
     hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
     return f"was killed by {name}{hint}"
-
-
-def _ask(line: Line, order: Order | Simulation) -> Message:
-    line.send(order)
-    first: Message = line.receive()
-    return first

@@ -12,13 +12,17 @@ from service.fitting.data import Dataset
 from service.fitting.model import Model
 from service.fitting.solver import Exact, Solver
 from service.fitting.task import FitTask
-from service.jobs.attempts import Attempts
+from service.jobs.asked import Asked
+from service.jobs.attempts import CANCEL_CHANNEL, Attempts
+from service.jobs.notices import Notices
 from service.jobs.records import FitRecord
 from service.jobs.runner import FitRunner
+from service.jobs.work import FitWork, Limits
 
 JobOf = Callable[[UUID], Awaitable[int]]
 Submit = Callable[..., Awaitable[FitRecord]]
 Sql = Callable[..., Awaitable[list[dict[str, Any]]]]
+MakeWork = Callable[..., FitWork]
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def job_of(services: Services) -> JobOf:
 
 @pytest.fixture
 def attempts(services: Services) -> Attempts:
-    return Attempts(services.pool, services.queue, most=3)
+    return Attempts(services.pool, most=3)
 
 
 @pytest.fixture
@@ -50,7 +54,7 @@ def submit(services: Services, dataset: Dataset) -> Submit:
 
     async def submit_with(solver: Solver = Exact()) -> FitRecord:  # noqa: B008 - frozen
         task = FitTask(Model(("x",), ("y",)), solver)
-        return await services.fits.submit(dataset, task, {"solver": {"kind": solver.kind}}, {})
+        return await services.fits.submit(Asked(dataset, task, {"solver": {"kind": solver.kind}}))
 
     return submit_with
 
@@ -78,3 +82,17 @@ async def runner(child_environment: Mapping[str, str]) -> AsyncIterator[FitRunne
     runner = FitRunner(child_environment, threads=1)
     yield runner
     await runner.close()
+
+
+@pytest.fixture
+async def make_work(
+    services: Services, database_url: str, runner: FitRunner, attempts: Attempts
+) -> AsyncIterator[MakeWork]:
+    """Makes the body of the queue's jobs, with limits of one's own, or other attempts."""
+    cancellations = Notices(database_url, CANCEL_CHANNEL)
+
+    def make(limits: Limits = Limits(3600.0, 10.0), attempts: Attempts = attempts) -> FitWork:  # noqa: B008 - frozen
+        return FitWork(services.datasets, attempts, runner, cancellations, limits)
+
+    async with cancellations.listening():
+        yield make

@@ -10,21 +10,20 @@ import pytest
 
 from service.bootstrap import Services
 from service.database.pool import transaction
-from service.fitting.task import Progress
 from service.jobs.attempts import Attempt, Attempts
 from service.jobs.messages import Part, Solved
-from service.jobs.records import FitError, FitRecord, TrajectoryExtent
+from service.jobs.records import FitError, FitProgress, FitRecord, TrajectoryExtent
 from tests.jobs.reports import report
 
 pytestmark = pytest.mark.anyio
 
-PROGRESS = Progress(5, 10, 1, float("inf"))
+PROGRESS = FitProgress(5, 10, 1, float("inf"))
 ERROR = FitError("internal", "It broke.")
 FIRST = Part(0, b"account", 3, 0, 4, np.arange(24, dtype=np.uint8))
 LAST = Part(1, None, 2, 8, 10, np.arange(16, dtype=np.uint8))
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'trajectory_block'"
 SOLVED = Solved(report(), TrajectoryExtent(5, 10), LAST, PROGRESS, b"standing")
-CHANGES: dict[str, Callable[[Attempts, Attempt], Awaitable[bool]]] = {
+CHANGES: dict[str, Callable[[Attempts, Attempt], Awaitable[object]]] = {
     "progress": lambda attempts, attempt: attempts.progress(attempt, PROGRESS),
     "succeed": lambda attempts, attempt: attempts.succeed(attempt, SOLVED),
     "fail": lambda attempts, attempt: attempts.fail(attempt, ERROR),

@@ -52,11 +52,30 @@ async def test_a_running_job_is_cancelled_after_its_grace(services: Services, su
     assert not consumer.running
 
 
+async def test_a_worker_that_begins_takes_no_other_for_dead(services: Services) -> None:
+    """As it may begin again just when the database comes back, and no heart has beaten yet."""
+    connector = PsycopgConnector()
+    manager = SteadyJobManager(connector)
+    await App(connector=connector).open_async(pool=services.pool)
+    other = await manager.register_worker()
+    async with services.pool.connection() as connection:
+        await connection.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
+    consumer = QueueConsumer(services.pool, _nothing, grace_seconds=0.1)
+    running = asyncio.create_task(consumer.run())
+    async with asyncio.timeout(PATIENCE):
+        while consumer.worker_id is None:  # noqa: ASYNC110 - the database is waited for
+            await asyncio.sleep(0.01)
+        await consumer.stop(running)
+    async with services.pool.connection() as connection:
+        cursor = await connection.execute("SELECT id FROM procrastinate_workers")
+        assert await cursor.fetchall() == [{"id": other}]
+
+
 async def test_a_fit_that_comes_while_the_queue_is_found_empty_is_not_overlooked(
     services: Services, submit: Submit
 ) -> None:
     connector = _Interrupted()
-    manager = SteadyJobManager(connector, services.pool)
+    manager = SteadyJobManager(connector)
     await App(connector=connector).open_async(pool=services.pool)
     worker_id = await manager.register_worker()
     noticed = asyncio.Event()

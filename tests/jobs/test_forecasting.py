@@ -18,6 +18,7 @@ from service.fitting.problem import Problem
 from service.fitting.scaling import Scaling
 from service.fitting.solver import Descent
 from service.fitting.task import Collector, FitTask
+from service.jobs.asked import Asked
 from service.jobs.forecasting import Forecaster
 from service.jobs.held_bytes import held_bytes
 
@@ -121,7 +122,7 @@ async def test_a_known_dataset_is_asked_for_and_not_read_again(services: Service
     forecaster.forecast(task, dataset, None)
     # It came with a request, and nobody has stored it.
     assert await forecaster.get(dataset.digest) is None
-    await services.fits.submit(dataset, task, {}, {})
+    await services.fits.submit(Asked(dataset, task, {}))
     assert await forecaster.get(dataset.digest) is dataset
     read = await Forecaster(services.datasets, _nobody).get(dataset.digest)
     assert read is not None

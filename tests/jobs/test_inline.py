@@ -21,7 +21,7 @@ from service.fitting.solution import Report
 from service.fitting.solver import Descent, Exact, Stop
 from service.fitting.task import FitTask
 from service.jobs.answering import answer
-from service.jobs.inline import solve_at_once
+from service.jobs.inline import is_tiny, solve_at_once
 from service.jobs.messages import Order, Solved
 
 
@@ -163,3 +163,26 @@ def test_what_cannot_be_fitted_as_asked_is_refused() -> None:
     task = _task(SMALL, model=Model(("x1",), ("y",), intercept=False), scaling=Scaling("minmax"))
     with pytest.raises(InvalidProblem):
         solve_at_once(task, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("tiny", "parts"),
+    [
+        (True, {}),
+        (True, {"solver": Descent()}),
+        (True, {"solver": Descent(optimizer=Adam())}),
+        (True, {"solver": Descent(batch_size=16, shuffle=True, epochs=10)}),
+        (False, {"others": ("numpy",)}),
+        (False, {"solver": Descent(backend="tensorflow")}),
+        (False, {"solver": Descent(optimizer=Adam(), epochs=10**11)}),
+        (False, {"solver": Descent(batch_size=16, shuffle=True, epochs=10_000)}),
+    ],
+)
+def test_fits_that_keep_others_waiting_for_moments_are_tiny(tiny: bool, parts: dict[str, Any]) -> None:
+    assert is_tiny(_task(SMALL, **parts), SMALL) is tiny
+
+
+def test_a_large_fit_is_not_tiny() -> None:
+    large = _dataset(20_000, 3)
+    assert not is_tiny(_task(large), large)
+    assert not is_tiny(_task(large, solver=Descent(optimizer=Adam())), large)

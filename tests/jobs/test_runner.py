@@ -22,11 +22,12 @@ from service.fitting.model import Model
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
 from service.fitting.solver import Descent, Exact, Solver
-from service.fitting.task import Collector, FitTask, Progress
+from service.fitting.task import Collector, FitTask
 from service.fitting.trajectory import Trajectory
 from service.jobs.cores import available_cores
 from service.jobs.line import Line
-from service.jobs.messages import Order, Part, Ready
+from service.jobs.messages import Glimpse, News, Order, Part, Ready, Solved
+from service.jobs.records import FitProgress
 from service.jobs.runner import ChildCrashed, FitBroke, FitRunner, describe_exit
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +47,7 @@ def order(dataset: Dataset) -> Callable[[Solver], Order]:
 MakeOrder = Callable[[Solver], Order]
 
 
-def _silent(_: Progress) -> None:
+def _silent(_: News) -> None:
     pass
 
 
@@ -219,14 +220,39 @@ async def test_cancelling_kills_the_child_and_leaves_nothing(runner: FitRunner, 
     assert _open_files() == files
 
 
+async def test_halted_it_comes_back_with_what_it_had_come_to(runner: FitRunner, order: MakeOrder) -> None:
+    progress = asyncio.Event()
+    running = asyncio.create_task(_run(runner, order(ENDLESS), progress))
+    await progress.wait()
+    pid = runner.pid
+    await runner.halt()
+    solved = await running
+    assert solved.report.outcome.kind == "cancelled"
+    assert solved.progress is not None
+    assert solved.report.outcome.steps == solved.progress.steps_done
+    assert runner.pid == pid
+
+
+async def _run(runner: FitRunner, order: Order, told: asyncio.Event) -> Solved:
+    return await runner.run(order, lambda _: told.set(), _unwanted)
+
+
+async def test_a_halt_that_comes_late_does_not_concern_the_next_fit(runner: FitRunner, order: MakeOrder) -> None:
+    await runner.run(order(Exact()), _silent, _unwanted)
+    await runner.halt()
+    solved = await runner.run(order(Descent(optimizer=Adam(), epochs=10)), _silent, _unwanted)
+    assert (solved.report.outcome.kind, solved.report.outcome.steps) == ("step_limit", 10)
+
+
 async def test_progress_is_told_a_few_times_a_second(runner: FitRunner, order: MakeOrder) -> None:
     await runner.run(order(Descent(epochs=1)), _silent, _unwanted)
     told: list[float] = []
     loop = asyncio.get_running_loop()
     enough = asyncio.Event()
 
-    def hear(_: Progress) -> None:
-        told.append(loop.time())
+    def hear(news: News) -> None:
+        if isinstance(news, FitProgress):
+            told.append(loop.time())
         if len(told) == 6:
             enough.set()
 
@@ -273,7 +299,7 @@ def test_the_child_ends_with_the_other_end_of_its_socket(
         assert isinstance(line.receive(), Ready)
         if computing:
             line.send(order(ENDLESS))
-            assert isinstance(line.receive(), Progress)
+            assert isinstance(line.receive(), FitProgress | Glimpse)
     assert child.wait(10) == 0
 
 

@@ -23,10 +23,11 @@ from service.fitting.scaling import Scaling
 from service.fitting.solver import Descent, Exact, Solver
 from service.fitting.task import Collector, FitTask
 from service.fitting.trajectory import Trajectory
+from service.jobs.asked import Asked
 from service.jobs.attempts import Attempts
 from service.jobs.records import FitRecord
 from service.jobs.runner import FitRunner
-from service.jobs.work import FitWork
+from tests.jobs.conftest import MakeWork
 
 pytestmark = pytest.mark.anyio
 
@@ -46,9 +47,9 @@ Outage = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture
-def work(services: Services, attempts: Attempts, runner: FitRunner, job_of: JobOf) -> Work:
+def work(make_work: MakeWork, job_of: JobOf) -> Work:
     """Works at a fit's own job, as the queue would have it done."""
-    body = FitWork(services.datasets, attempts, runner)
+    body = make_work()
 
     async def work_at(record: FitRecord) -> None:
         await body(record.id, await job_of(record.id))
@@ -107,7 +108,7 @@ async def test_three_crashes_are_the_end(services: Services, work: Work, submit:
 
 
 async def _submit_task(services: Services, dataset: Dataset, task: FitTask) -> FitRecord:
-    return await services.fits.submit(dataset, task, {}, {})
+    return await services.fits.submit(Asked(dataset, task, {}))
 
 
 async def test_a_refused_problem_fails_with_its_place(services: Services, work: Work, dataset: Dataset) -> None:
@@ -158,9 +159,10 @@ async def test_a_worker_that_lost_its_fit_stops_computing(
     record = await submit(ENDLESS)
     working = asyncio.create_task(work(record))
     await _until_computing(services, record, 1)
+    lost = runner.pid
     assert await attempts.begin(record.id, await job_of(record.id)) is not None
     await working
-    assert runner.pid is None
+    assert runner.pid != lost
     assert ((await _read(services, record)).status, (await _read(services, record)).attempt) == ("running", 2)
 
 
@@ -228,9 +230,10 @@ async def test_who_lost_the_fit_between_parts_stores_no_more_of_them(
     record = await _submit_task(services, dataset, LONG)
     working = asyncio.create_task(work(record))
     await _until_a_part_is_stored(services, record, sql, 1)
+    lost = runner.pid
     assert await attempts.begin(record.id, await job_of(record.id)) is not None
     await working
-    assert runner.pid is None
+    assert runner.pid != lost
     assert await sql("SELECT ordinal FROM trajectory_block WHERE fit_id = %s", record.id) == []
     assert (await _read(services, record)).status == "running"
 

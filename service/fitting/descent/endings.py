@@ -32,7 +32,7 @@ def time_limit(seconds: float, most: float) -> Ending:
     return Ending(
         "time_limit",
         f"The time limit was reached before all requested steps were taken: {seconds:.3g} s of descent, where "
-        f"max_seconds is {most:g}.",
+        f"{most:g} s are allowed.",
     )
 
 

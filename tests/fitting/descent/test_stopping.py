@@ -101,7 +101,7 @@ def test_a_time_limit_ends_a_descent_that_would_go_on(engine: str) -> None:
     solved = solve(random_problem(2), descent, Recording(10**9))
     outcome = solved.report.outcome
     assert outcome.kind == "time_limit"
-    assert "s of descent, where max_seconds is 0.2." in outcome.message
+    assert "s of descent, where 0.2 s are allowed." in outcome.message
     assert outcome.steps > 0
     assert _whole(solved.trajectory).total_steps == outcome.steps
 
