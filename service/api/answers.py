@@ -18,7 +18,7 @@ from service.api.tables import json_columns
 from service.api.trajectory_columns import FIELDS, Units, select
 from service.fitting.solution import NullDirection, ReferenceReport, Report
 from service.jobs.fits import FitStore
-from service.jobs.records import FitRecord, TrajectoryExtent
+from service.jobs.records import FitRecord, FitStatus, TrajectoryExtent
 from service.jobs.transitions import is_final
 
 FITS = "/v1/fits"
@@ -54,9 +54,10 @@ def fit_of(record: FitRecord, columns: dict[str, Any] | None = None) -> dict[str
         "labels": record.labels,
         "progress": record.progress,
         "request": record.request,
+        "cached": record.cached,
         "result": None if record.report is None else _result(record, record.report, columns),
         "error": record.error,
-        "links": _links(record),
+        "links": links_of(record.id, record.status, record.parent),
     }
 
 
@@ -69,10 +70,14 @@ def fit_path(fit_id: UUID) -> str:
     return f"{FITS}/{fit_id}"
 
 
-def _links(record: FitRecord) -> dict[str, str | None]:
-    path, parent = fit_path(record.id), None if record.parent is None else fit_path(record.parent)
-    parts = {part: f"{path}/{part}" for part in ("trajectory", "observations", "predictions", "script")}
-    return {"self": path, "parent": parent, **parts}
+def links_of(fit_id: UUID, status: FitStatus | None, parent: UUID | None = None) -> dict[str, str | None]:
+    """Where to go from a fit; no status is that of one that has been deleted."""
+    path = fit_path(fit_id)
+    parts = {part: f"{path}/{part}" for part in ("trajectory", "events", "observations", "predictions", "script")}
+    cancel = None if status is None or is_final(status) else f"{path}/cancel"
+    retry = f"{path}/retry" if status == "failed" else None
+    parent_path = None if parent is None else fit_path(parent)
+    return {"self": path, "parent": parent_path, **parts, "cancel": cancel, "retry": retry}
 
 
 def entity_tag(record: FitRecord) -> str:
@@ -101,17 +106,26 @@ def finished(record: FitRecord | None, fit_id: UUID, wanted: str) -> tuple[FitRe
     NotFinished
         It has no report yet.
     """
-    record = found(record, fit_id)
-    if not is_finished(record):
-        raise NotFinished(f"The fit is {record.status}; its {wanted} come with its end.", headers=RETRY_AFTER)
+    record = over(record, fit_id, wanted)
     if record.report is None:
-        raise NotFound(f"The fit has {record.status}: there are no {wanted}.")
+        raise NotFound(f"The fit is {record.status}: there are no {wanted}.")
     return record, record.report
 
 
-def trajectory_answer(record: FitRecord, units: Units) -> dict[str, Any]:
-    """What the contract calls a trajectory, but for its columns; one without rows where no steps were taken."""
-    extent = record.trajectory or TrajectoryExtent(0, 0)
+def over(record: FitRecord | None, fit_id: UUID, wanted: str) -> FitRecord:
+    """The record of a fit that is finished, with a result or without; raises NotFound or NotFinished."""
+    record = found(record, fit_id)
+    if not is_finished(record):
+        raise NotFinished(f"The fit is {record.status}; its {wanted} come with its end.", headers=RETRY_AFTER)
+    return record
+
+
+def trajectory_answer(record: FitRecord, units: Units, extent: TrajectoryExtent | None = None) -> dict[str, Any]:
+    """What the contract calls a trajectory, but for its columns; one without rows where no steps were taken.
+
+    `extent` is how long it is, where the record does not say.
+    """
+    extent = record.trajectory or extent or TrajectoryExtent(0, 0)
     return {
         "recorded": extent.recorded,
         "total_steps": extent.total_steps,

@@ -8,15 +8,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api import errors
 from service.api.backing import Backing
 from service.api.document import describe
+from service.api.event_stream import EventStreams
 from service.api.routes import (
+    batches,
     cases,
     causes,
+    events,
     fits,
     forecasts,
     health,
+    keeping,
     observations,
     pages,
     predictions,
+    queue,
     remedies,
     scripts,
     solvers,
@@ -24,8 +29,8 @@ from service.api.routes import (
 )
 
 _ROOMS = (
-    *(fits, trajectories, observations, predictions, scripts, remedies),
-    *(forecasts, causes, solvers, cases, health, pages),
+    *(fits, batches, keeping, events, trajectories, observations, predictions, scripts, remedies),
+    *(queue, forecasts, causes, solvers, cases, health, pages),
 )
 
 TITLE = "Plumbline"
@@ -60,6 +65,7 @@ def create_app(backing: Backing | None, closing: asyncio.Event | None = None) ->
     )
     app.state.backing = backing
     app.state.closing = closing or asyncio.Event()
+    app.state.streams = EventStreams(app.state.closing)
     app.state.recomputing = asyncio.Semaphore(1)
     app.state.forecasting = asyncio.Semaphore(1)
     app.state.descending = asyncio.Semaphore(1)
@@ -70,14 +76,22 @@ def create_app(backing: Backing | None, closing: asyncio.Event | None = None) ->
 
 
 class HeadAsGet:
-    """HEAD is answered as GET is, without the body."""
+    """HEAD is answered as GET is, without the body: as soon as that begins, however long it would be."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_answered = False
+
         async def bodiless(message: Message) -> None:
-            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+            nonlocal is_answered
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b"", "more_body": False}
+            if not is_answered:
+                # From then on the server tells whoever asks that the client is gone.
+                is_answered = message["type"] == "http.response.body"
+                await send(message)
 
         if scope["type"] == "http" and scope["method"] == "HEAD":
             await self._app({**scope, "method": "GET"}, receive, bodiless)

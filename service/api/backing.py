@@ -5,10 +5,13 @@ from typing import Protocol
 from fastapi import Request
 
 from service.datasets.store import DatasetStore
+from service.jobs.feed import Feed
 from service.jobs.fits import FitStore
 from service.jobs.forecasting import Forecaster
+from service.jobs.keeper import FitKeeper
 from service.jobs.notices import FitNotices
 from service.jobs.queue import FitQueue
+from service.jobs.queue_report import QueueReporter
 from service.settings import Settings
 
 
@@ -24,7 +27,13 @@ class Backing(Protocol):
     @property
     def notices(self) -> FitNotices: ...
     @property
+    def feed(self) -> Feed: ...
+    @property
     def queue(self) -> FitQueue: ...
+    @property
+    def keeper(self) -> FitKeeper: ...
+    @property
+    def reporter(self) -> QueueReporter: ...
     @property
     def forecaster(self) -> Forecaster: ...
 

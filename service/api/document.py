@@ -6,8 +6,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from service.api.schemas.bodies import LARGEST_INT64
+from service.api.schemas.events import EVENTS
 
 PROBLEM = "application/problem+json"
 _FORMATS = {"number": "double", "integer": "int64"}
@@ -40,6 +43,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     schemas = document["components"]["schemas"]
+    schemas |= _schemas_of_events()
     for part in _objects(document):
         _be_exact_about_numbers(part)
         _be_plain_about_names(part)
@@ -50,6 +54,14 @@ def _document(app: FastAPI) -> dict[str, Any]:
             for parameter in operation.get("parameters", ()):
                 parameter["schema"] = _plain(parameter)
     return document
+
+
+def _schemas_of_events() -> dict[str, Any]:
+    """What OpenAPI 3.1 cannot say of a stream of events: for clients, which find them by name."""
+    events: list[tuple[type[BaseModel], JsonSchemaMode]] = [(event, "serialization") for event in EVENTS]
+    _, schemas = models_json_schema(events, ref_template="#/components/schemas/{model}")
+    found: dict[str, Any] = schemas["$defs"]
+    return found
 
 
 def _be_exact_about_numbers(part: dict[str, Any]) -> None:

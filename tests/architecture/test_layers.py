@@ -19,7 +19,7 @@ ROOMS = ("fitting", "database", "datasets", "jobs", "api", "bootstrap", "entry")
 #: Known everywhere above the core: what the process was told, and whether its parent still lives.
 SHARED = {"settings", "lifeline"}
 BELONGS = {"supervision": "entry", "supervisor": "entry", "cli": "entry", "asgi": "entry", "worker": "entry"}
-BELONGS |= {"demo": "entry", "process": "entry", "launch": "entry", "__main__": "entry"}
+BELONGS |= {"demo": "entry", "process": "entry", "launch": "entry", "watching": "entry", "__main__": "entry"}
 #: What each room must not know of, whoever else does.
 FORBIDDEN = {
     "fitting": {
@@ -103,7 +103,7 @@ def test_nothing_goes_round() -> None:
 
 
 #: What a process that stays small does without.
-HEAVY = ("tensorflow", "keras", "numba", "sklearn", "sqlalchemy", "alembic", "pyarrow", "pandas")
+HEAVY = ("tensorflow", "keras", "numba", "sklearn", "sqlalchemy", "alembic", "pyarrow", "pandas", "s3fs", "botocore")
 #: SciPy's parts that small fits are solved with, in the process that serves HTTP.
 LIGHT_SCIPY = ("special", "linalg")
 

@@ -66,8 +66,15 @@ def test_every_operation_is_named_and_tagged(document: dict[str, Any]) -> None:
     names = {name: operation["operationId"] for name, operation in _operations(document)}
     assert names == {
         "post /v1/fits": "create_fit",
+        "post /v1/fits:batch": "create_fits",
         "get /v1/fits": "list_fits",
         "get /v1/fits/{fit_id}": "get_fit",
+        "delete /v1/fits/{fit_id}": "delete_fit",
+        "post /v1/fits/{fit_id}/cancel": "cancel_fit",
+        "post /v1/fits/{fit_id}/retry": "retry_fit",
+        "get /v1/queue": "get_queue",
+        "get /v1/queue/dead": "list_dead_letters",
+        "get /v1/fits/{fit_id}/events": "watch_fit",
         "get /v1/fits/{fit_id}/trajectory": "get_trajectory",
         "get /v1/fits/{fit_id}/observations": "get_observations",
         "post /v1/fits/{fit_id}/predictions": "predict",
@@ -134,6 +141,10 @@ ANSWERS = [
     "OtherAnswer",
     "OtherCoefficient",
     "FitLinks",
+    "Queue",
+    "QueueLine",
+    "DeadLetter",
+    "DeadLetterPage",
     "Observations",
     "ObservationColumns",
     "Predictions",
@@ -238,19 +249,25 @@ def test_a_case_holds_a_body_that_clients_can_send(document: dict[str, Any]) -> 
 
 
 HEADERS = {
-    ("post /v1/fits", "201"): {"Location", "Preference-Applied"},
-    ("post /v1/fits", "202"): {"Location", "Preference-Applied", "Retry-After"},
+    ("post /v1/fits", "201"): {"Location", "Preference-Applied", "Idempotent-Replayed"},
+    ("post /v1/fits", "202"): {"Location", "Preference-Applied", "Retry-After", "Idempotent-Replayed"},
     ("post /v1/fits", "503"): {"Retry-After"},
+    ("post /v1/fits:batch", "202"): {"Idempotent-Replayed"},
+    ("post /v1/fits:batch", "503"): {"Retry-After"},
     ("get /v1/fits/{fit_id}", "200"): {"ETag", "Cache-Control", "Retry-After"},
     ("get /v1/fits/{fit_id}", "304"): {"ETag", "Cache-Control"},
+    ("post /v1/fits/{fit_id}/cancel", "202"): {"Location", "Retry-After"},
+    ("post /v1/fits/{fit_id}/retry", "202"): {"Location", "Retry-After"},
     ("get /v1/fits/{fit_id}/trajectory", "200"): {"Vary"},
     ("get /v1/fits/{fit_id}/trajectory", "409"): {"Retry-After"},
     ("get /v1/fits/{fit_id}/observations", "200"): {"Vary"},
     ("post /v1/fits/{fit_id}/predictions", "409"): {"Retry-After"},
     ("get /v1/fits/{fit_id}/script", "200"): {"Content-Disposition"},
     ("get /v1/fits/{fit_id}/script", "409"): {"Retry-After"},
-    ("post /v1/fits/{fit_id}/remedies/{number}", "201"): {"Location", "Preference-Applied"},
-    ("post /v1/fits/{fit_id}/remedies/{number}", "202"): {"Location", "Preference-Applied", "Retry-After"},
+    ("post /v1/fits/{fit_id}/remedies/{number}", "201"): {"Location", "Preference-Applied", "Idempotent-Replayed"},
+    ("post /v1/fits/{fit_id}/remedies/{number}", "202"): {
+        *("Location", "Preference-Applied", "Retry-After", "Idempotent-Replayed")
+    },
     ("post /v1/fits/{fit_id}/remedies/{number}", "409"): {"Retry-After"},
     ("post /v1/forecasts", "503"): {"Retry-After"},
     ("get /v1/causes", "200"): {"ETag", "Cache-Control"},
@@ -289,6 +306,6 @@ def test_optimizers_share_their_options_and_say_what_words_mean(document: dict[s
 
 def test_labels_can_be_asked_for(document: dict[str, Any]) -> None:
     parameters = {item["name"]: item for item in document["paths"]["/v1/fits"]["get"]["parameters"]}
-    assert parameters.keys() == {"status", "parent", "page_size", "page_token", "labels"}
+    assert parameters.keys() == {"status", "parent", "page_size", "page_token", "view", "labels"}
     assert parameters["labels"]["explode"] is True
     assert re.search(parameters["labels"]["schema"]["propertyNames"]["pattern"], "label.team/a")
