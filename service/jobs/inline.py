@@ -42,8 +42,12 @@ _SECONDS_A_RECORDED_NUMBER = 2.2e-7
 _SECONDS_A_MAP_PRODUCT = 1.2e-6
 _SECONDS_A_BATCH_PRODUCT = 8e-8
 # What is said of its end, remedies run and all: at least, and for each number of its state.
-_SECONDS_A_DIAGNOSIS = 7e-3
-_SECONDS_A_DIAGNOSED_NUMBER = 5e-4
+_SECONDS_A_DIAGNOSIS = 4.5e-3
+_SECONDS_A_DIAGNOSED_NUMBER = 3.5e-4
+# Its steps, where they are taken, one by one, by compiled loops: each with what is simulated of it in the end, and each
+# number of its rows.
+_SECONDS_A_STEP = 2e-6
+_SECONDS_A_ROW_NUMBER = 2e-9
 # One pass over rows in doubled precision: each call, each product.
 _SECONDS_A_CALL = 3e-5
 _SECONDS_A_PRODUCT = 1.5e-7
@@ -53,6 +57,19 @@ def is_small(task: FitTask, dataset: Dataset) -> bool:
     """Whether the fit is one for the process that serves HTTP, going by its size."""
     most = MOST_SECONDS if isinstance(task.solver, Exact) else MOST_SECONDS_DESCENDING
     return not task.others and _estimated_seconds(task, dataset) <= most
+
+
+def is_tiny(task: FitTask, dataset: Dataset) -> bool:
+    """Whether a worker may take the fit together with others, going by its size: it keeps them waiting for moments.
+
+    That is what is small, and descents that come to as little with all their steps taken. TensorFlow has to be loaded.
+    """
+    if isinstance(task.solver, Exact):
+        return is_small(task, dataset)
+    if task.others or task.solver.backend != "numpy":
+        return False
+    seconds = _estimated_seconds(task, dataset) + _stepping_seconds(task, task.solver, dataset)
+    return seconds <= MOST_SECONDS_DESCENDING
 
 
 def solve_at_once(task: FitTask, dataset: Dataset, ended: Standing | None = None) -> Solved | None:
@@ -123,6 +140,13 @@ def _descent_seconds(task: FitTask, descent: Descent, dataset: Dataset) -> float
         + _SECONDS_A_MAP_PRODUCT * maps * state**3
         + _SECONDS_A_BATCH_PRODUCT * dataset.rows * m * (m + q)
     )
+
+
+def _stepping_seconds(task: FitTask, descent: Descent, dataset: Dataset) -> float:
+    """Of a descent that has no closed form, which goes through batches' sums or, shuffled, through their rows."""
+    plan = plan_batches(descent, dataset.rows)
+    rows = plan.total_steps * min(descent.batch_size or dataset.rows, dataset.rows) if descent.shuffle else 0
+    return _SECONDS_A_STEP * plan.total_steps + _SECONDS_A_ROW_NUMBER * rows * len(task.model.terms)
 
 
 class TooMuchWork(Exception):

@@ -9,7 +9,7 @@ whoever reads later agree. So numbers are summed one by one, and not by BLAS, al
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -121,12 +121,21 @@ class Account:
         records["epoch_squares"] = rows.epoch_squares[:, :kinds]
         if self.keeps_parameters:
             records["parameters"] = rows.parameters
-            return
-        for part, image in self._images(rows.parameters):
+        else:
+            self.say(rows.parameters, records)
+
+    def say(self, parameters: WorkingArray, records: Records) -> None:
+        """Write down what is said of parameters, in as many records that have none."""
+        for part, image in self._images(parameters):
             records["gradient_norm"][part] = self._norm_of_gradient(image)
             records["squares"][part] = _squares(image)
-        records["scaled_gap"] = self.scaled_gap(rows.parameters)
-        records["gap"] = self.gap(self.in_users_units(rows.parameters)) if self.is_scaled else records["scaled_gap"]
+        records["scaled_gap"] = self.scaled_gap(parameters)
+        records["gap"] = self.gap(self.in_users_units(parameters)) if self.is_scaled else records["scaled_gap"]
+
+    def without_parameters(self) -> "Account":
+        """That of the same rows where they hold no parameters; nothing more can be said of any by this one."""
+        optimum = replace(self.optimum, triangle=np.empty((0, len(self.terms))))
+        return replace(self, keeps_parameters=False, optimum=optimum)
 
     def excess_squares(self, parameters: WorkingArray) -> FloatArray:
         """(r, q) |R (W - W*)|^2 of each target, of parameters (r, m, q) in descent's units."""

@@ -5,11 +5,12 @@ import numpy as np
 from service.fitting.arrays import FloatArray
 from service.fitting.descent.engine import Arena
 from service.fitting.descent.going_on import Beginning
+from service.fitting.descent.kept import Kept
 from service.fitting.descent.working_rows import WorkingRows
 
 
-def arena_of(beginning: Beginning, optimum: FloatArray) -> Arena:
-    """The arena of what begins so; `optimum` (m, q) is where it leads, in its own units."""
+def arena_of(beginning: Beginning, optimum: FloatArray, kept: Kept | None = None) -> Arena:
+    """The arena of what begins so; `optimum` (m, q) is where it leads, in its own units. `kept` is as in `Arena`."""
     problem, solver = beginning.problem, beginning.solver
     penalties = problem.penalties(solver.penalty)
     return Arena(
@@ -23,4 +24,5 @@ def arena_of(beginning: Beginning, optimum: FloatArray) -> Arena:
         origin=beginning.origin,
         is_watched=solver.stop.looks_at_epochs,
         earlier=beginning.iterations,
+        kept=kept or Kept(),
     )

@@ -41,10 +41,10 @@ def engine_for(backend: Backend, arena: Arena) -> tuple[Engine, int]:
 
 
 def closed_form(arena: Arena) -> tuple[Engine, int] | None:
-    """The same if it is to be a closed form, for which nothing is imported; else None."""
+    """The same if it is to be a closed form, for which nothing is imported; else None. Made once for an arena."""
     if not _suits_closed_form(arena):
         return None
-    engine = ClosedFormEngine(arena)
+    engine = arena.engines.once("closed form", lambda: ClosedFormEngine(arena))
     return (engine, engine.longest_block) if engine.is_in_range else None
 
 

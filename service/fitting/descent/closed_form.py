@@ -65,13 +65,14 @@ class ClosedFormEngine:
         sgd, origin, plan = arena.rule.optimizer, arena.origin, arena.plan
         assert isinstance(sgd, Sgd)
         self._arena = arena
-        self._statistics = BatchStatistics.of(arena)
+        key = ("closed form", plan.batch_size, plan.steps_per_epoch)
+        self._statistics = arena.kept.once(key, lambda: BatchStatistics.of(arena))
         #: States are counted from the start or from the optimum, number by number from what is nearer to 0: so they
         #: are as exact as the parameters can be, be it the start or the optimum that is far away.
         start = origin.parameters.astype(np.float64, copy=False)
         self._centre = np.where(np.abs(start) < np.abs(arena.optimum), start, arena.optimum)
         offset = Pair(*two_sum(self._centre, -arena.optimum))
-        maps = about(batch_maps(arena, sgd, float(arena.rule.numbers(0, 1)[0, 0]), self._statistics), offset)
+        maps = about(batch_maps(arena, sgd, arena.rule.first_rate, self._statistics), offset)
         self._maps, self._offset = maps.rounded, offset.high
         self._powers = Powers(in_turn(maps))
         velocity = origin.slots[0].astype(np.float64, copy=False)

@@ -1,13 +1,14 @@
 """The boundary between the loop and what computes steps: state in, state and recorded rows out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.fitting.arrays import FloatArray, IntArray, WorkingArray
+from service.fitting.descent.kept import Kept
 from service.fitting.descent.plan import BatchPlan
 from service.fitting.descent.rules import Rule
 from service.fitting.descent.standing import Origin
@@ -36,6 +37,10 @@ class Arena:
         Whether every epoch's end is looked at, by a stop rule.
     earlier
         Updates the optimizer had made before the first step, by another descent that this one goes on from.
+    kept
+        What has been worked out of the rows about the optimum, for all arenas that have them in common.
+    engines
+        Those that were made for this one.
     """
 
     rows: WorkingRows
@@ -48,6 +53,8 @@ class Arena:
     origin: Origin
     is_watched: bool = False
     earlier: int = 0
+    kept: Kept = field(default_factory=Kept)
+    engines: Kept = field(default_factory=Kept)
 
     @property
     def shape(self) -> tuple[int, int, int]:

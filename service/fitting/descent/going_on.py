@@ -69,6 +69,15 @@ class Beginning:
             arithmetic=_digest(*place, problem.loss, solver.penalty, solver.optimizer, solver.dtype, solver.backend),
         )
 
+    def by(self, solver: Descent, ended: Standing | None) -> "Beginning":
+        """The beginning of the same problem's descent by another solver; `ended` as for `begin`."""
+        dtype, own = np.dtype(solver.dtype), self.solver
+        rule, state = rule_of(solver.optimizer, dtype), self.state
+        is_alike = (solver.start, solver.seed, dtype) == (own.start, own.seed, self.rule.dtype)
+        if not is_alike or isinstance(solver.start, Ended) or rule.first_slots != self.rule.first_slots:
+            return begin(self.problem, solver, ended)
+        return Beginning(self.problem, solver, plan_batches(solver, self.plan.rows), rule, state, 0, None, self.origin)
+
     def row_orders(self) -> RowOrders:
         """The row orders of this descent, from its first step on."""
         return RowOrders(self.plan, self.orders)

@@ -1,7 +1,7 @@
 """An optimizer made ready for a loop: which update rule, and the numbers it takes, step by step."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -88,7 +88,12 @@ class Rule:
     def learning_rate(self) -> LearningRate:
         return self.optimizer.learning_rate
 
-    @property
+    @cached_property
+    def first_rate(self) -> float:
+        """The learning rate of the very first update, as the working precision has it."""
+        return float(rates(self.learning_rate, np.zeros(1, np.int64), self.dtype)[0])
+
+    @cached_property
     def is_constant(self) -> bool:
         """Whether all steps have the same numbers."""
         return isinstance(self.learning_rate, float | int) and not isinstance(self.optimizer, _COUNTING)
@@ -113,6 +118,7 @@ class Rule:
 _COUNTING = (Adam, Adamw, Adamax, Nadam)
 
 
+@lru_cache(maxsize=64)
 def rule_of(optimizer: Optimizer, dtype: Dtype) -> Rule:
     """The rule and numbers of an optimizer, in the precision it is to work in."""
     made = _made(optimizer, dtype)
@@ -205,13 +211,13 @@ def _clipping(optimizer: Optimizer) -> Clipping:
 
 def _step_numbers(optimizer: Optimizer, rate: WorkingArray, iterations: IntArray, dtype: Dtype) -> list[WorkingArray]:
     """What a rule takes of each step beside the learning rate, computed in the working precision, as Keras does."""
-    number, step = dtype.type, (iterations + 1).astype(dtype)
+    number = dtype.type
     match optimizer:
         case Adam() | Adamw():
-            left_1 = 1 - np.power(number(optimizer.beta_1), step)
-            return [rate * np.sqrt(1 - np.power(number(optimizer.beta_2), step)) / left_1]
+            left_1, left_2 = (_left(beta, iterations, dtype) for beta in (optimizer.beta_1, optimizer.beta_2))
+            return [rate * np.sqrt(left_2) / left_1]
         case Adamax():
-            return [1 - np.power(number(optimizer.beta_1), step)]
+            return [_left(optimizer.beta_1, iterations, dtype)]
         case Nadam():
             return _nadam_numbers(optimizer, iterations, dtype)
         case Ftrl():
@@ -221,11 +227,30 @@ def _step_numbers(optimizer: Optimizer, rate: WorkingArray, iterations: IntArray
             return []
 
 
+def _left(beta: float, iterations: IntArray, dtype: Dtype) -> WorkingArray:
+    """1 - beta^t of consecutive updates, t - 1 being before each."""
+    first, count = int(iterations[0]), len(iterations)
+    return _left_of_first(beta, dtype, count) if first == 0 else _left_after(beta, dtype, first, count)
+
+
+@lru_cache(maxsize=8)
+def _left_of_first(beta: float, dtype: Dtype, count: int) -> WorkingArray:
+    """Of the first updates of all: a descent is looked at in many ways from there."""
+    left = _left_after(beta, dtype, 0, count)
+    left.flags.writeable = False
+    return left
+
+
+def _left_after(beta: float, dtype: Dtype, first: int, count: int) -> WorkingArray:
+    left: WorkingArray = 1 - np.power(dtype.type(beta), np.arange(first + 1, first + count + 1).astype(dtype))
+    return left
+
+
 def _nadam_numbers(optimizer: Nadam, iterations: IntArray, dtype: Dtype) -> list[WorkingArray]:
     number, step = dtype.type, (iterations + 1).astype(dtype)
     now, ahead = (_nadam_share(optimizer.beta_1, number(later) + step, _WARMING_CAST) for later in (0, 1))
     product = _nadam_products(optimizer.beta_1, iterations, dtype)
-    left_2 = 1 - np.power(number(optimizer.beta_2), step)
+    left_2 = _left(optimizer.beta_2, iterations, dtype)
     return [ahead, 1 - product * ahead, 1 - now, 1 - product, left_2]
 
 

@@ -3,10 +3,8 @@
 It can be run (`run`), or looked at without running it (`service.fitting.diagnosis`).
 """
 
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from service.fitting.descent.arena import arena_of
 from service.fitting.descent.batch_products import batch_products
 from service.fitting.descent.engine import Arena
 from service.fitting.descent.going_on import Beginning, begin
+from service.fitting.descent.kept import Kept
 from service.fitting.descent.plan import BatchPlan
 from service.fitting.descent.rescaled import rescaled
 from service.fitting.descent.spectrum import Spectrum
@@ -28,21 +27,8 @@ from service.fitting.reference.least_squares import LeastSquares, least_squares
 from service.fitting.scaling import CENTRING, Scaling
 from service.fitting.solver import Descent
 
-T = TypeVar("T")
-
-
-class Kept:
-    """Values by their keys, each made when it is first asked for."""
-
-    def __init__(self) -> None:
-        self._values: dict[Hashable, Any] = {}
-
-    def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What belongs to the key, made now where it was not before."""
-        if key not in self._values:
-            self._values[key] = make()
-        value: T = self._values[key]
-        return value
+#: Starts that something is kept of, and ways of going on from each.
+_STARTS, _ATTEMPTS = 4, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +70,7 @@ class Setting:
 
     def with_solver(self, solver: Descent, ended: Standing | None = None) -> "Setting":
         """The same with another solver, which has the same penalty: nothing is solved again."""
-        changed = replace(self, beginning=begin(self.problem, solver, ended), ended=ended)
-        # Of a small descent, that is most of what is worked out.
-        if "spectrum" in vars(self) and np.array_equal(changed.gap_at_start, self.gap_at_start):
-            vars(changed)["spectrum"] = self.spectrum
-        return changed
+        return replace(self, beginning=self.beginning.by(solver, ended), ended=ended)
 
     def with_scaling(self, scaling: Scaling) -> "Setting | None":
         """The same problem in other descent's units: nothing is solved again.
@@ -119,11 +101,26 @@ class Setting:
     @cached_property
     def arena(self) -> Arena:
         """What an engine is made for."""
-        return arena_of(self.beginning, self.optimum.scaled)
+        return arena_of(self.beginning, self.optimum.scaled, self.kept)
+
+    @cached_property
+    def started(self) -> Kept:
+        """What has been worked out of the data and the start, for the settings that have both."""
+        state = self.beginning.state
+        parameters, velocity = (part.astype(np.float64) for part in (state.parameters, state.slots[0]))
+        return self.kept.once("started", lambda: Kept(_STARTS)).once(parameters.tobytes() + velocity.tobytes(), Kept)
+
+    @property
+    def attempts(self) -> Kept:
+        """The same of the few ways of going on from there that were looked at last."""
+        return self.started.once("attempts", lambda: Kept(_ATTEMPTS))
 
     @cached_property
     def spectrum(self) -> Spectrum:
         """Of the loss, penalty inside."""
+        return self.started.once("spectrum", self._spectrum)
+
+    def _spectrum(self) -> Spectrum:
         triangle, divisor = self.optimum.triangle, self.problem.divisor
         return Spectrum.of(self.problem.model.terms, triangle, divisor, self.gap_at_start)
 

@@ -49,16 +49,23 @@ def _scaling(before: Setting, after: Setting) -> str:
 
 def _optimizer(before: Setting, after: Setting) -> str:
     old, new = before.solver.optimizer, after.solver.optimizer
+    if old.kind == new.kind and old.learning_rate == new.learning_rate and not _has_momentum(before, after):
+        return f"use {new.kind} as it is, without what is added to it"
     rate = f"learning rate {number(_rate(after))}"
-    if isinstance(new, Sgd) and new.momentum and new.momentum != getattr(old, "momentum", 0.0):
+    if _has_momentum(before, after):
+        assert isinstance(new, Sgd)
         return f"use {'' if old.kind == 'sgd' else 'sgd with '}momentum {number(new.momentum)} and {rate}"
     if old.kind != new.kind:
         return f"use {new.kind} with {rate}"
-    if old.learning_rate == new.learning_rate:
-        return f"use {new.kind} as it is, without what is added to it"
     if isinstance(old.learning_rate, float | int):
         return f"{'raise' if _rate(after) > old.learning_rate else 'lower'} the learning rate to {number(_rate(after))}"
     return f"use the same {rate} in all steps"
+
+
+def _has_momentum(before: Setting, after: Setting) -> bool:
+    """Whether it is given a momentum that it did not have."""
+    new = after.solver.optimizer
+    return isinstance(new, Sgd) and new.momentum not in (0.0, getattr(before.solver.optimizer, "momentum", 0.0))
 
 
 def _rate(setting: Setting) -> float:

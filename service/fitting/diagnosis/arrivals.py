@@ -42,7 +42,7 @@ class View(Protocol):
         """Whose."""
 
     def modes(self, positions: IntArray) -> Modes:
-        """(s, ..) families whose lengths they are at positions (s,)."""
+        """(r, ..) families whose lengths they are at positions (r,): s for the s lengths, as often as there are."""
 
     def everywhere(self, epochs: FloatArray) -> FloatArray:
         """(s, b) each at all positions of its epoch (s,)."""
@@ -54,9 +54,9 @@ def first_within(view: View, levels: FloatArray) -> FloatArray:
     Of many positions the first is followed, then the one that is the highest just after, and so on.
     """
     batches, _ = view.course.shape
-    followed = range(batches) if batches <= _FEW else range(1)
-    first = np.zeros(len(levels), np.int64)
-    epochs: FloatArray = np.max([last_above(view.modes(first + position), levels) for position in followed], axis=0)
+    followed = batches if batches <= _FEW else 1
+    modes = view.modes(np.repeat(np.arange(followed), len(levels)))
+    epochs: FloatArray = last_above(modes, np.tile(levels, followed)).reshape(followed, -1).max(axis=0)
     if batches == 1:
         return epochs + 1.0
     lasting = (view.everywhere(np.full(len(levels), _IN_THE_END)) > levels[:, None]).any(axis=1)
@@ -118,7 +118,8 @@ class Each:
     times: int
 
     def modes(self, positions: IntArray) -> Modes:
-        return self.course.modes(positions, np.repeat(np.arange(self.count), self.times)[:, None])
+        parts = np.repeat(np.arange(self.count), self.times)
+        return self.course.modes(positions, np.tile(parts, len(positions) // max(len(parts), 1))[:, None])
 
     def everywhere(self, epochs: FloatArray) -> FloatArray:
         rows = epochs.reshape(self.count, self.times)

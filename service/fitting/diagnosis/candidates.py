@@ -6,9 +6,7 @@ from functools import cached_property
 from itertools import chain
 from math import hypot, inf, isfinite
 
-import numpy as np
-
-from service.fitting.arrays import FloatArray
+from service.fitting.arrays import FloatArray, length
 from service.fitting.descent.closed_form import is_affine
 from service.fitting.descent.optimizers import Sgd
 from service.fitting.descent.setting import Setting
@@ -47,7 +45,7 @@ class Candidate:
         if self.seen is not None:
             return self.seen
         try:
-            return outlook(self.setting, self.simulate, FURTHER)
+            return outlook(self.setting, self.simulate, FURTHER, ends_first=True)
         except TooLong:
             return None
 
@@ -59,25 +57,43 @@ class Candidate:
     @cached_property
     def target(self) -> float:
         """The gap that counts as closed; in float32 twice what rounding leaves, within bounds, if that is more."""
-        size = float(np.linalg.norm(self.setting.optimum.parameters)) or 1.0
+        size = self._size
         is_single = self.setting.solver.dtype == "float32"
         return max(TARGET * size, min(2.0 * self.floor, _MOST_IN_SINGLE * size)) if is_single else TARGET * size
 
     @cached_property
     def gap(self) -> float:
         """In the end, with what rounding may add; infinite where it is not known."""
-        seen = self.outlook
-        if seen is None or seen.is_stable is False or seen.steps < self.setting.plan.total_steps:
+        if self._unrounded == inf or self.outlook is None or self.outlook.is_stable is False:
             return inf
-        chance = _CHANCE * float(np.linalg.norm(seen.end_sd))
         # A stop rule that is kept ends it there.
         tolerance = self.setting.solver.stop.gap_tolerance or 0.0
-        gap = max(hypot(self._away(seen.end), chance) + self.floor, tolerance)
+        gap = max(self._unrounded + self.floor, tolerance)
+        return gap if isfinite(gap) else inf
+
+    @cached_property
+    def _unrounded(self) -> float:
+        """In the end, without what rounding may add; likewise."""
+        seen = self.outlook
+        if seen is None or seen.steps < self.setting.plan.total_steps:
+            return inf
+        gap = hypot(self._away(seen.end), _CHANCE * length(seen.end_sd))
         return gap if isfinite(gap) else inf
 
     @property
     def is_sufficient(self) -> bool:
-        return self.gap <= self.target
+        # Mostly it is not by far: what rounding may add, and whether it stays there, need not be known.
+        return self._unrounded <= self._most_target and self.gap <= self.target
+
+    @property
+    def _most_target(self) -> float:
+        """What `target` is at most."""
+        return (_MOST_IN_SINGLE if self.setting.solver.dtype == "float32" else TARGET) * self._size
+
+    @cached_property
+    def _size(self) -> float:
+        """Of the reference; 1 where that is 0."""
+        return length(self.setting.optimum.parameters) or 1.0
 
     @property
     def leads_elsewhere(self) -> bool:
@@ -85,7 +101,7 @@ class Candidate:
         seen = self.outlook
         if seen is None or seen.limit is None:
             return False
-        return hypot(self._away(seen.limit), float(np.linalg.norm(seen.limit_sd))) > self.target
+        return hypot(self._away(seen.limit), length(seen.limit_sd)) > self.target
 
     def changed(self, setting: Setting) -> "Candidate":
         """Another setting instead."""
@@ -110,7 +126,7 @@ class Candidate:
 
     def _away(self, parameters: FloatArray) -> float:
         found = self.setting.problem.units.to_user(parameters) - self.setting.optimum.parameters
-        return float(np.linalg.norm(found))
+        return length(found)
 
 
 def in_order(asked: Candidate, *, with_targets: bool) -> Iterator[Iterable[Candidate]]:

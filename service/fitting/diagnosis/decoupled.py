@@ -11,6 +11,7 @@ without momentum. It leads to D = -(1 - mu) d w / (l + (1 - mu) d).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from service.fitting.diagnosis.modes import ComplexArray, Modes, logs_of
 
 #: Roots that are one are taken apart by so much of themselves, squared: powers of both are the same to eight digits.
 _APART = 1e-15
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
 def losses(push: Push, eigenvalues: FloatArray) -> ComplexArray:
@@ -58,22 +60,20 @@ class Decoupled:
     ----------
     own
         As `decoupled` gives them.
-    rates
-        (g,) what a step multiplies the gap along each direction by: the larger root's size.
-    doubt
-        (g,) how much of each rounding of the eigenvalues makes wrong in a step.
     """
 
+    push: Push
+    frame: Frame
     own: Modes
-    rates: FloatArray
-    doubt: FloatArray
 
     @classmethod
     def of(cls, push: Push, frame: Frame) -> "Decoupled":
-        # Singular values are right to a share of the largest one.
-        rounding = 4.0 * np.finfo(np.float64).eps * np.sqrt(frame.eigenvalues * frame.eigenvalues.max(initial=0.0))
-        rates = np.exp(logs_of(losses(push, frame.eigenvalues)).real.max(axis=1))
-        return cls(decoupled(push, frame), rates, push.rate / (1.0 - push.momentum) * rounding)
+        return cls(push, frame, decoupled(push, frame))
+
+    @property
+    def rates(self) -> FloatArray:
+        """(g,) what a step multiplies the gap along each direction by: the larger root's size."""
+        return np.asarray(np.exp(logs_of(losses(self.push, self.frame.eigenvalues)).real.max(axis=1)))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -89,24 +89,38 @@ class Decoupled:
         """See `Course`."""
         return self.own.at(epochs)[0, parts, None]
 
-    @property
+    @cached_property
     def is_stable(self) -> bool:
         """Whether all that changes goes to where it leads."""
         return bool((self.own.logs.real < 0.0).all())
 
     def error(self, steps: int) -> float:
         """About how large a share of the gap is wrong after so many steps."""
-        lasting = -1.0 / self.own.logs[0].real.max(axis=1)
-        doubt = self.doubt * np.where(lasting > 0.0, np.minimum(steps, lasting), steps)
-        # Where two roots are nearly one, large coefficients cancel.
-        sizes = np.abs(self.own.coefficients).sum(axis=-1).max(initial=0.0) / (
-            np.abs(self.after(0)).max(initial=0.0) or 1.0
-        )
-        return float(doubt.max(initial=0.0) + np.finfo(np.float64).eps * sizes)
+        push, eigenvalues, logs = self.push, self.frame.eigenvalues, self.own.logs[0].real
+        # Singular values are right to a share of the largest one.
+        rounding = 4.0 * _EPSILON * np.sqrt(eigenvalues * eigenvalues.max(initial=0.0))
+        lasting = -1.0 / (logs[:, 0] if push.momentum == 0.0 else logs.max(axis=1))
+        counted = np.where(lasting > 0.0, np.minimum(steps, lasting), steps)
+        doubt = push.rate / (1.0 - push.momentum) * rounding * counted
+        return float(doubt.max(initial=0.0) + _EPSILON * self._cancelled)
+
+    @property
+    def _cancelled(self) -> float:
+        """How many times as large as what they add up to coefficients are: where two roots are nearly one."""
+        if self.push.momentum == self.push.weight_decay == 0.0:
+            return 1.0
+        sizes = np.abs(self.own.coefficients).sum(axis=-1).max(initial=0.0)
+        return float(sizes / (np.abs(self.after(0)).max(initial=0.0) or 1.0))
+
+    def limit(self, position: int) -> FloatArray:  # noqa: ARG002
+        """(g, q) where the gap leads, whatever the position."""
+        limit: FloatArray = self.own.limits[0]
+        return limit
 
     def after(self, steps: int) -> FloatArray:
         """(g, q) the gap after any number of steps."""
-        after: FloatArray = self.own.at(np.array([float(steps)]))[0, :, :, 0]
+        powers = np.exp(self.own.logs[0] * float(steps))
+        after: FloatArray = self.own.limits[0] + (self.own.coefficients[0] @ powers[..., None])[..., 0].real
         return after
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from service.fitting.arrays import FloatArray
+from service.fitting.arrays import FloatArray, length
 from service.fitting.descent.setting import Setting
 from service.fitting.diagnosis.answer import FRACTIONS, Direction, StepsTo
 from service.fitting.diagnosis.foreseen import Outlook
@@ -32,7 +32,7 @@ def directions(setting: Setting, outlook: Outlook, scaled: FloatArray) -> tuple[
             eigenvalue=float(spectrum.eigenvalues[place]),
             rate=number(outlook.rates[place]),
             half_life_steps=half_life(float(outlook.rates[place])),
-            gap_at_start=float(np.linalg.norm(at_start[place])),
+            gap_at_start=length(at_start[place]),
             gap_at_end=float(gaps[place]),
             share_of_excess=float(shares[place]),
             steps_to=steps_to(outlook.steps_to_by_direction[place]),

@@ -150,6 +150,15 @@ class EpochMap:
             np.broadcast_to(self._logs, (len(positions), 1, k)),
         )
 
+    def limit(self, position: int) -> FloatArray:
+        """(g, q) where the gap leads, at a position of all epochs."""
+        limit, parts = self._led[0], np.arange(len(self.frame.gap))
+        if position == 0:
+            return limit[parts]
+        k, walk = len(self.start), self.positions[position - 1, parts]
+        led: FloatArray = limit[parts] - walk[:, :k] @ limit - walk[:, k:]
+        return led
+
     def gaps(self, epochs: FloatArray, parts: slice = slice(None)) -> FloatArray:
         """See `Course`."""
         limit, passing = self._led

@@ -1,10 +1,8 @@
 """What is foreseen of a descent: arrays, in descent's units but where said."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
 
 from service.fitting.arrays import FloatArray
 from service.fitting.diagnosis.answer import Method
@@ -41,89 +39,96 @@ class LearningRates:
     best: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Arrivals:
-    """From which step on gaps stay small.
-
-    Attributes
-    ----------
-    whole, by_direction
-        (9,) and (k, 9): the gap over all parameters, and along each direction, stays at or below each of `FRACTIONS` of
-        what it was at the start from that step on; NaN where never, or nobody can say.
-    """
-
-    whole: FloatArray
-    by_direction: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
-class Outlook:
+class Outlook(ABC):
     """Arrays in descent's units, but where said; k directions of the spectrum, as `Spectrum` orders them.
 
-    Attributes
-    ----------
-    is_exact
-        Whether `end` is right up to rounding.
-    is_stable
-        Whether gaps shrink in all directions that are not flat; None where nobody can say.
-    rates
-        (k,) what a gap along each direction is multiplied by in a step, its size: 1 where the loss is flat; NaN where
-        it is no constant.
-    steps
-        After which `end` is: those of the plan, or as many as could be simulated, or as many as are finite.
-    end, limit
-        (m, q) the expected parameters; `limit` is None where there is none, or nobody can say.
-    end_sd, limit_sd
-        (m, q) standard deviations in the user's units; 0 where nothing hangs on chance.
-    find_arrivals, find_learning_rates
-        Give what takes longer to find than the rest, and is not always asked for.
-    steps_until
-        From which step on the expected gap in the user's units stays at or below a number; None likewise. Chance and
-        rounding apart.
-    beyond
-        How it goes on from `end`, where its steps are taken one by one; None else, and where that was too long.
+    What of it takes long to find, and is not always asked for, is found when it is.
     """
 
-    method: Method
-    is_exact: bool
-    is_stable: bool | None
-    rates: FloatArray
-    steps: int
-    end: FloatArray
-    end_sd: FloatArray
-    limit: FloatArray | None
-    limit_sd: FloatArray
-    find_arrivals: Callable[[], Arrivals]
-    steps_until: Callable[[float], int | None]
-    find_learning_rates: Callable[[], LearningRates] = LearningRates
-    beyond: Probe | None = None
+    @property
+    @abstractmethod
+    def method(self) -> Method:
+        """How it is worked out."""
 
     @property
+    @abstractmethod
+    def steps(self) -> int:
+        """After which `end` is: those of the plan, or as many as could be simulated, or as many as are finite."""
+
+    @property
+    @abstractmethod
+    def end(self) -> FloatArray:
+        """(m, q) the expected parameters."""
+
+    @property
+    @abstractmethod
+    def end_sd(self) -> FloatArray:
+        """(m, q) standard deviations of the end in the user's units; 0 where nothing hangs on chance."""
+
+    @property
+    @abstractmethod
+    def is_exact(self) -> bool:
+        """Whether `end` is right up to rounding."""
+
+    @property
+    @abstractmethod
+    def is_stable(self) -> bool | None:
+        """Whether gaps shrink in all directions that are not flat; None where nobody can say."""
+
+    @property
+    @abstractmethod
+    def rates(self) -> FloatArray:
+        """(k,) what a gap along each direction is multiplied by in a step, its size.
+
+        1 where the loss is flat; NaN where it is no constant.
+        """
+
+    @property
+    @abstractmethod
+    def limit(self) -> FloatArray | None:
+        """(m, q) the expected parameters if it goes on for ever; None where there are none, or nobody can say."""
+
+    @property
+    @abstractmethod
+    def limit_sd(self) -> FloatArray:
+        """(m, q) standard deviations of the limit, as `end_sd`."""
+
+    @property
+    @abstractmethod
     def steps_to(self) -> FloatArray:
-        """(9,) See `Arrivals.whole`."""
-        return self._arrivals.whole
+        """(9,) from which step on the gap over all parameters stays at or below each of `FRACTIONS` of the start's.
+
+        NaN where never, or nobody can say.
+        """
 
     @property
+    @abstractmethod
     def steps_to_by_direction(self) -> FloatArray:
-        """(k, 9) See `Arrivals.by_direction`."""
-        return self._arrivals.by_direction
+        """(k, 9) the same of the gap along each direction."""
+
+    @abstractmethod
+    def steps_until(self, gap: float) -> int | None:
+        """From which step on the expected gap in the user's units stays at or below a number; None likewise.
+
+        Chance and rounding apart.
+        """
+
+    @cached_property
+    def learning_rates(self) -> LearningRates:
+        """Of all settings that differ in their rate alone."""
+        return LearningRates()
 
     @property
     def largest_stable_learning_rate(self) -> float | None:
         """See `LearningRates`."""
-        return self._learning_rates.largest_stable
+        return self.learning_rates.largest_stable
 
     @property
     def best_learning_rate(self) -> float | None:
         """See `LearningRates`."""
-        return self._learning_rates.best
+        return self.learning_rates.best
 
     @cached_property
-    def _arrivals(self) -> Arrivals:
-        with np.errstate(all="ignore"):
-            return self.find_arrivals()
-
-    @cached_property
-    def _learning_rates(self) -> LearningRates:
-        with np.errstate(all="ignore"):
-            return self.find_learning_rates()
+    def beyond(self) -> Probe | None:
+        """How it goes on from `end`, where its steps are taken one by one; None else, and where that was too long."""
+        return None

@@ -27,7 +27,7 @@ class Push:
         """With the rate that the working precision makes of it."""
         rule, sgd = setting.beginning.rule, setting.solver.optimizer
         assert isinstance(sgd, Sgd)
-        return cls(float(rule.numbers(0, 1)[0, 0]), sgd.momentum, sgd.nesterov, sgd.weight_decay or 0.0)
+        return cls(rule.first_rate, sgd.momentum, sgd.nesterov, sgd.weight_decay or 0.0)
 
     @property
     def decay(self) -> float:
@@ -68,6 +68,11 @@ class Frame:
 
     @classmethod
     def of(cls, setting: Setting) -> "Frame":
+        """The same for all settings with the same data and start."""
+        return setting.started.once("frame", lambda: cls._of(setting))
+
+    @classmethod
+    def _of(cls, setting: Setting) -> "Frame":
         spectrum, optimum = setting.spectrum, setting.optimum.scaled
         velocity = setting.beginning.state.slots[0].astype(np.float64)
         other = _other_directions(spectrum.vectors, velocity)

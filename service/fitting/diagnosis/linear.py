@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from service.fitting.arrays import FloatArray
+from service.fitting.arrays import FloatArray, length
 from service.fitting.descent.backends import closed_form
 from service.fitting.descent.optimizers import Sgd
 from service.fitting.descent.setting import Setting
@@ -18,7 +18,7 @@ from service.fitting.diagnosis.answer import FRACTIONS, Method
 from service.fitting.diagnosis.arrivals import Each, Mapped, Whole, first_within
 from service.fitting.diagnosis.decoupled import Decoupled, losses
 from service.fitting.diagnosis.epoch_map import BatchGradients, EpochMap, growth
-from service.fitting.diagnosis.foreseen import Arrivals, LearningRates, Outlook
+from service.fitting.diagnosis.foreseen import LearningRates, Outlook
 from service.fitting.diagnosis.frame import Frame, Push, in_users_units
 from service.fitting.diagnosis.learning_rates import ROUNDING, crossing, largest_stable, quickest
 from service.fitting.diagnosis.modes import logs_of
@@ -26,6 +26,8 @@ from service.fitting.diagnosis.modes import logs_of
 #: Multiplications up to which the maps of an epoch are made one, numbers of them that are held, and multiplications up
 #: to which that is done again for other learning rates, some thirty of them.
 _MOST_WORK, _MOST_NUMBERS, _MOST_TRIED = 1 << 28, 1 << 24, 1 << 25
+#: Numbers of a course that is kept.
+_SMALL_COURSE = 1 << 16
 #: Multiplications in doubled precision that take a few milliseconds: of rows with rows, and of maps with maps.
 _FEW_PRODUCTS, _FEW_DOUBLED = 1 << 17, 1 << 17
 #: The share of a gap up to which an end counts as right; and from which on it is looked for in doubled precision.
@@ -60,23 +62,7 @@ def _maps(setting: Setting) -> tuple[int, int]:
 
 def linear_outlook(setting: Setting) -> Outlook:
     """Of a setting that `has_closed_form`."""
-    linear = _Linear(setting)
-    end = linear.end()
-    none = np.zeros_like(setting.optimum.scaled)
-    return Outlook(
-        method=linear.method,
-        is_exact=end.is_exact,
-        is_stable=linear.course.is_stable,
-        rates=linear.course.rates[: len(setting.spectrum.eigenvalues)],
-        steps=end.steps,
-        end=end.parameters,
-        end_sd=none,
-        limit=linear.limit() if linear.course.is_stable else None,
-        limit_sd=none,
-        find_arrivals=linear.arrivals,
-        steps_until=linear.steps_until,
-        find_learning_rates=linear.learning_rates,
-    )
+    return _Linear(setting)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +73,7 @@ class _End:
 
 
 @dataclass(frozen=True, eq=False)
-class _Linear:
+class _Linear(Outlook):
     setting: Setting
 
     @cached_property
@@ -110,28 +96,74 @@ class _Linear:
 
     @cached_property
     def course(self) -> Decoupled | EpochMap:
+        """The same for all settings that differ in nothing but their steps, where it is small."""
+        plan, (batches, size) = self.setting.plan, _maps(self.setting)
+        if batches * size * size > _SMALL_COURSE:
+            return self._course()
+        key = (self.push, plan.batch_size, plan.steps_per_epoch, plan.into_epoch, self.setting.solver.dtype)
+        return self.setting.attempts.once(key, self._course)
+
+    @np.errstate(all="ignore")
+    def _course(self) -> Decoupled | EpochMap:
         if self.is_by_all_rows:
             return Decoupled.of(self.push, self.frame)
         return EpochMap.of(BatchGradients.of(self.setting, self.frame), self.push, self.frame)
 
-    def limit(self) -> FloatArray:
-        """(m, q) at the ends of epochs."""
-        plan, parts = self.setting.plan, np.arange(len(self.frame.gap))[None]
-        [limits] = self.course.modes(np.array([-plan.into_epoch % plan.steps_per_epoch]), parts).limits
-        return self._parameters(limits)
+    @property
+    def is_stable(self) -> bool:
+        return self.course.is_stable
 
-    def end(self) -> _End:
+    @cached_property
+    @np.errstate(all="ignore")
+    def rates(self) -> FloatArray:
+        return self.course.rates[: len(self.setting.spectrum.eigenvalues)]
+
+    @cached_property
+    @np.errstate(all="ignore")
+    def limit(self) -> FloatArray | None:
+        """(m, q) at the ends of epochs."""
+        if not self.is_stable:
+            return None
+        plan = self.setting.plan
+        return self._parameters(self.course.limit(-plan.into_epoch % plan.steps_per_epoch))
+
+    @property
+    def limit_sd(self) -> FloatArray:
+        return np.zeros_like(self.setting.optimum.scaled)
+
+    @property
+    def steps(self) -> int:
+        return self._ended.steps
+
+    @property
+    def end(self) -> FloatArray:
+        return self._ended.parameters
+
+    @property
+    def end_sd(self) -> FloatArray:
+        return np.zeros_like(self.setting.optimum.scaled)
+
+    @property
+    def is_exact(self) -> bool:
+        return self._ended.is_exact
+
+    @cached_property
+    @np.errstate(all="ignore")
+    def _ended(self) -> _End:
         setting, steps = self.setting, self.setting.plan.total_steps
         wrong = self.course.error(steps)
         if wrong > _NEARLY_RIGHT and self._is_tiny and (found := closed_form(setting.arena)) is not None:
             engine, _ = found
             state = engine.advance(setting.beginning.state, steps, None, np.empty(0, np.int64)).state
             return _End(state.step, state.parameters.astype(np.float64), is_exact=True)
-        last = steps if self._is_finite(steps) else self._last_finite(steps)
+        away, last = self._away(steps), steps
+        if not self._is_finite(away):
+            last = self._last_finite(steps)
+            away = self._away(last)
         if last == 0:
             return _End(0, setting.beginning.state.parameters.astype(np.float64), is_exact=False)
         is_right = wrong <= _RIGHT and last == steps and setting.solver.dtype == "float64"
-        return _End(last, self._parameters(self.course.after(last)), is_right)
+        return _End(last, setting.optimum.scaled + away, is_right)
 
     @property
     def _is_tiny(self) -> bool:
@@ -144,35 +176,45 @@ class _Linear:
         parameters: FloatArray = self.setting.optimum.scaled + self.frame.basis @ gap
         return parameters
 
-    def _is_finite(self, steps: int) -> bool:
-        """Whether the loss is, after so many steps."""
-        image = self.setting.optimum.triangle @ (self.frame.basis @ self.course.after(steps))
+    def _away(self, steps: int) -> FloatArray:
+        """(m, q) W - W* after any number of steps."""
+        away: FloatArray = self.frame.basis @ self.course.after(steps)
+        return away
+
+    def _is_finite(self, away: FloatArray) -> bool:
+        """Whether the loss is, so far `away` (m, q) from the optimum."""
+        image = self.setting.optimum.triangle @ away
         return bool(np.isfinite(np.square(image.astype(self.setting.solver.dtype)).sum()))
 
     def _last_finite(self, beyond: int) -> int:
         low, high = 0, beyond
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if self._is_finite(middle) else (low, middle)
+            low, high = (middle, high) if self._is_finite(self._away(middle)) else (low, middle)
         return low
 
-    def arrivals(self) -> Arrivals:
-        """Of the gap over all parameters, and along each direction of the spectrum."""
+    @cached_property
+    @np.errstate(all="ignore")
+    def steps_to(self) -> FloatArray:
+        return first_within(Whole(self.course), length(self.frame.gap) * _EVERY)
+
+    @cached_property
+    @np.errstate(all="ignore")
+    def steps_to_by_direction(self) -> FloatArray:
         k, times = len(self.setting.spectrum.eigenvalues), len(_EVERY)
         sizes = np.sqrt(np.square(self.frame.gap[:k]).sum(axis=1))
-        whole = first_within(Whole(self.course), np.linalg.norm(self.frame.gap) * _EVERY)
-        each = first_within(Each(self.course, k, times), np.outer(sizes, _EVERY).ravel())
-        return Arrivals(whole, each.reshape(k, times))
+        return first_within(Each(self.course, k, times), np.outer(sizes, _EVERY).ravel()).reshape(k, times)
 
     @np.errstate(all="ignore")
     def steps_until(self, gap: float) -> int | None:
-        """See `Outlook.steps_until`."""
         units, optimum = self.setting.problem.units, self.setting.optimum
         shift = units.to_user(optimum.scaled) - optimum.parameters
         view = Mapped(self.course, in_users_units(self.frame.basis, units), units.targets.spread, shift)
         [steps] = first_within(view, np.array([gap])).tolist()
         return None if np.isnan(steps) else int(steps)
 
+    @cached_property
+    @np.errstate(all="ignore")
     def learning_rates(self) -> LearningRates:
         """Of all settings with the same batches, momentum and decay."""
         plan, push = self.setting.plan, replace(self.push, rate=1.0)

@@ -59,6 +59,11 @@ class Modes:
         decaying: BoolArray = still.all(axis=(-3, -2, -1))
         return decaying
 
+    @property
+    def are_falling(self) -> bool:
+        """Whether all gaps are their own bounds: nothing swings, and parts of one mode each go to 0."""
+        return self.logs.shape[-1] == 1 and not (self.logs.imag.any() or self.limits.any())
+
     def at(self, times: FloatArray) -> FloatArray:
         """(.., g, q, r) at times (.., r)."""
         powers = np.exp(self.logs[..., None] * times[..., None, None, :])
@@ -71,10 +76,10 @@ class Modes:
         return gaps
 
     def bounds(self, times: FloatArray) -> FloatArray:
-        """(..) what no gap from times (..) on is above, where all modes decay: never more for a later one."""
-        powers = np.exp(self.logs.real[..., None] * times[..., None, None, None])
-        parts = np.abs(self.limits) + (np.abs(self.coefficients) @ powers)[..., 0]
-        bounds: FloatArray = np.sqrt(np.square(parts).sum(axis=(-2, -1)))
+        """(.., r) what no gap from times (.., r) on is above, where all modes decay: never more for a later one."""
+        powers = np.exp(self.logs.real[..., None] * times[..., None, None, :])
+        parts = np.abs(self.limits)[..., None] + np.abs(self.coefficients) @ powers
+        bounds: FloatArray = np.sqrt(np.square(parts).sum(axis=(-3, -2)))
         return bounds
 
     def beyond(self, levels: FloatArray) -> FloatArray:
@@ -112,19 +117,32 @@ def last_above(modes: Modes, levels: FloatArray) -> FloatArray:
         (s,).
     """
     ends = np.where(modes.are_decaying, modes.beyond(levels), np.inf)
-    top = _last_true(lambda times: modes.bounds(times) > levels, np.where(ends < LAST, ends, 0.0))
-    found = _looked_back(lambda which, times: modes.take(which).gaps(times) > levels[which, None], top)
+    found = _last_true(lambda times: modes.bounds(times) > levels[:, None], np.where(ends < LAST, ends, 0.0))
+    if not modes.are_falling:
+        found = _looked_back(lambda which, times: modes.take(which).gaps(times) > levels[which, None], found)
     return np.where(ends < LAST, found, np.nan)
 
 
 def _last_true(holds: Callable[[FloatArray], BoolArray], ends: FloatArray) -> FloatArray:
-    """(s,) the last time for which it holds, which it does up to there and no more at the ends; -1 where for none."""
-    low, high = np.full(len(ends), -1.0), ends
+    """(s,) the last time for which it holds, which it does up to there and no more at the ends; -1 where for none.
+
+    `holds` is of times (s, r). First it is looked for near the ends, where it mostly is, in strides twice as long each
+    time; then between two of these.
+    """
+    strides = np.exp2(np.arange(-1, int(ends.max(initial=0.0)).bit_length() + 1))
+    strides[0] = 0.0
+    low, high = _about_last(holds, np.maximum(ends[:, None] - strides, -1.0)[:, ::-1])
+    shares = np.arange(_PROBES + 2) / (_PROBES + 1)
     while (high - low > 1.0).any():
-        middle = np.floor((low + high) / 2.0)
-        true = holds(middle)
-        low, high = np.where(true, middle, low), np.where(true, high, middle)
+        low, high = _about_last(holds, np.rint(low[:, None] + (high - low)[:, None] * shares))
     return low
+
+
+def _about_last(holds: Callable[[FloatArray], BoolArray], times: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(s,) each: of ascending times (s, r) the last for which it holds, as it does below 0, and the next one."""
+    inner, rows = times[:, 1:-1], np.arange(len(times))
+    last = (holds(np.maximum(inner, 0.0)) | (inner < 0.0)).sum(axis=1)
+    return times[rows, last], times[rows, last + 1]
 
 
 def _looked_back(above: Callable[[IntArray, FloatArray], BoolArray], top: FloatArray) -> FloatArray:

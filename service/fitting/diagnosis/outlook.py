@@ -17,14 +17,16 @@ FURTHER = 20.0
 
 # What leaves float64 is data here: it comes out as inf or NaN.
 @np.errstate(all="ignore")
-def outlook(setting: Setting, simulate: Simulate, further: float = math.inf) -> Outlook:
+def outlook(setting: Setting, simulate: Simulate, further: float = math.inf, *, ends_first: bool = False) -> Outlook:
     """In closed form where there is one, as statistics of chance where rows are shuffled, else by taking the steps.
 
     Parameters
     ----------
     further
         How many times as many steps as the plan has may be taken, to see where they lead. 1 is no further than the end,
-        which is then not said to be exact.
+        which is all that is seen then, and not said to be exact.
+    ends_first
+        Whether the end is looked at by itself, and what else there is to see when it is asked for.
 
     Raises
     ------
@@ -35,4 +37,4 @@ def outlook(setting: Setting, simulate: Simulate, further: float = math.inf) -> 
         return shuffled_outlook(setting)
     if is_linear(setting) and has_closed_form(setting):
         return linear_outlook(setting)
-    return simulated_outlook(setting, simulate, further)
+    return simulated_outlook(setting, simulate, further, ends_first=ends_first)

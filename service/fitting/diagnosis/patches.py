@@ -9,7 +9,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from service.fitting.descent.setting import Setting
-from service.fitting.solver import Exact
+from service.fitting.solver import Descent, Exact
 
 Json = Mapping[str, Any]
 #: The way to a value: the names of the objects around it, then its own.
@@ -20,8 +20,20 @@ def patch_to(before: Setting, after: Setting | Exact) -> dict[str, Any]:
     """What makes the one's request the other's."""
     if isinstance(after, Exact):
         return difference({"solver": _plain(before.solver)}, {"solver": _plain(after)})
-    ours, theirs = ({"scaling": _plain(s.problem.scaling), "solver": _plain(s.solver)} for s in (before, after))
+    ours: dict[str, Json] = {}
+    theirs: dict[str, Json] = {}
+    if before.problem.scaling != after.problem.scaling:
+        ours["scaling"], theirs["scaling"] = _plain(before.problem.scaling), _plain(after.problem.scaling)
+    if before.solver != after.solver:
+        ours["solver"], theirs["solver"] = _unlike(before.solver, after.solver)
     return difference(ours, theirs)
+
+
+def _unlike(before: Descent, after: Descent) -> tuple[Json, Json]:
+    """The options that are not the same in both, of either."""
+    ours, theirs = vars(before), vars(after)
+    names = [name for name in ours if ours[name] != theirs[name]]
+    return {name: _plain(ours[name]) for name in names}, {name: _plain(theirs[name]) for name in names}
 
 
 def _plain(options: Any) -> Any:

@@ -11,17 +11,21 @@ descent by numbers of relative spacing e from the reference:
   independent.
 """
 
+import math
+from functools import cached_property
+
 import numpy as np
 
-from service.fitting.arrays import FloatArray
+from service.fitting.arrays import FloatArray, length
 from service.fitting.descent.optimizers import Sgd
 from service.fitting.descent.setting import Setting
 from service.fitting.descent.working_rows import WorkingRows
 from service.fitting.diagnosis.foreseen import Outlook
 from service.fitting.diagnosis.frame import in_users_units
+from service.fitting.scaling import Units
 
 #: The standard deviation of what rounding leaves, in spacings.
-_SPREAD = 1.0 / np.sqrt(12.0)
+_SPREAD = 1.0 / math.sqrt(12.0)
 
 
 # What leaves float64 is data here: it comes out as inf or NaN.
@@ -32,39 +36,65 @@ def precision_floor(setting: Setting, outlook: Outlook) -> float:
     An estimate: what is measured was between a thirtieth of it and three times as much. Of optimizers other than `Sgd`
     it knows nothing of updates that are lost; and what is computed in closed form, without steps, loses none.
     """
+    rounding = setting.started.once(("rounding", setting.solver.dtype), lambda: _Rounding(setting))
     place = setting.optimum.scaled if outlook.limit is None else outlook.limit
     spacing = np.spacing(np.abs(place).astype(setting.solver.dtype)).astype(np.float64)
-    spectrum = setting.spectrum
-    vectors = spectrum.vectors[:, ~spectrum.is_flat]
-    parts = [
-        (np.eye(len(place)), _SPREAD * spacing),
-        (vectors, _lost(setting, vectors, spacing)),
-        (vectors, _of_rounded_rows(setting, vectors)),
-        (vectors, _of_rounded_sums(setting, vectors)),
-    ]
-    return float(np.sqrt(sum(np.square(_length(setting, *part)) for part in parts)))
+    own, lost = rounding.length(rounding.axes, _SPREAD * spacing), rounding.lost(setting, spacing)
+    return math.sqrt(sum(part * part for part in (own, lost, rounding.of_rows, rounding.of_sums)))
 
 
-def _lost(setting: Setting, vectors: FloatArray, spacing: FloatArray) -> FloatArray:
-    """(k, q) what updates that are lost leave of the gap along each vector: no more than there was of it."""
-    sgd, plan = setting.solver.optimizer, setting.plan
-    if not isinstance(sgd, Sgd):
-        return np.zeros((vectors.shape[1], spacing.shape[1]))
-    rate = float(setting.beginning.rule.numbers(0, 1)[0, 0]) / (1.0 - sgd.momentum)
-    pull = rate * setting.spectrum.eigenvalues[~setting.spectrum.is_flat][:, None]
-    spread = np.sqrt(np.square(vectors.T) @ np.square(spacing))
-    rest = spread / np.sqrt(24.0 * pull) if plan.reshuffles else spread / (2.0 * pull * np.sqrt(plan.steps_per_epoch))
-    lost: FloatArray = np.minimum(rest, np.abs(vectors.T @ setting.gap_at_start))
-    return lost
+class _Rounding:
+    """What rounding does whatever the optimizer, and what else there is to know of lost updates."""
 
+    def __init__(self, setting: Setting) -> None:
+        spectrum, units = setting.spectrum, setting.problem.units
+        is_flat = spectrum.is_flat
+        self._vectors, self._eigenvalues = spectrum.vectors[:, ~is_flat], spectrum.eigenvalues[~is_flat][:, None]
+        self._gaps = np.abs(self._vectors.T @ setting.gap_at_start)
+        self._spreads = units.targets.spread
+        self._sizes = np.sqrt(self._eigenvalues * setting.problem.divisor / 2.0)
+        #: (m, 1) and (k, 1) the lengths in the user's units, but for the targets', of steps along the parameters' own
+        #: axes, and along the directions that the loss is not flat along.
+        self.axes = _lengths(np.eye(len(setting.optimum.scaled)), units)
+        self.directions = _lengths(self._vectors, units)
+        self.of_rows = 0.0 if setting.solver.dtype == "float64" else self._of_rows(setting)
+        self.of_sums = self._of_sums(setting)
 
-def _of_rounded_rows(setting: Setting, vectors: FloatArray) -> FloatArray:
-    """(k, q) how far the optimum of rounded rows is away."""
-    if setting.solver.dtype == "float64":
-        return np.zeros((vectors.shape[1], setting.optimum.scaled.shape[1]))
-    pull = setting.kept.once(("pull of rounded rows", setting.solver.dtype), lambda: _pull_of_rounded_rows(setting))
-    moved: FloatArray = vectors.T @ pull / np.square(_sizes(setting))
-    return moved
+    def length(self, lengths: FloatArray, parts: FloatArray) -> float:
+        """In the user's units, of independent parts (k, q) along directions of lengths (k, 1)."""
+        return length(lengths * parts * self._spreads)
+
+    def lost(self, setting: Setting, spacing: FloatArray) -> float:
+        """What updates that are lost leave of the gap along each direction: no more than there was of it."""
+        sgd, plan = setting.solver.optimizer, setting.plan
+        if not isinstance(sgd, Sgd):
+            return 0.0
+        pull = setting.beginning.rule.first_rate / (1.0 - sgd.momentum) * self._eigenvalues
+        spread = np.sqrt(self._squares @ np.square(spacing))
+        by = np.sqrt(24.0 * pull) if plan.reshuffles else 2.0 * pull * math.sqrt(plan.steps_per_epoch)
+        return self.length(self.directions, np.minimum(spread / by, self._gaps))
+
+    @cached_property
+    def _squares(self) -> FloatArray:
+        """(k, m) of the vectors."""
+        return np.square(self._vectors.T)
+
+    def _of_rows(self, setting: Setting) -> float:
+        """How far the optimum of rounded rows is away."""
+        pull = setting.kept.once(("pull of rounded rows", setting.solver.dtype), lambda: _pull_of_rounded_rows(setting))
+        return self.length(self.directions, self._vectors.T @ pull / np.square(self._sizes))
+
+    def _of_sums(self, setting: Setting) -> float:
+        """What comes of rounded predictions, targets and sums over the rows."""
+        optimum, triangle, sizes = setting.optimum, setting.optimum.triangle, self._sizes
+        rounding = _SPREAD * float(np.finfo(setting.solver.dtype).eps)
+        columns = np.square(triangle).sum(axis=0)
+        residuals = optimum.scaled_least * setting.problem.divisor
+        fitted = columns @ np.square(optimum.scaled)
+        rows = setting.plan.rows
+        predictions = np.sqrt((fitted + np.square(triangle @ optimum.scaled).sum(axis=0) + residuals) / rows)
+        sums = np.sqrt(columns @ np.square(self._vectors) * residuals / rows)[:, None]
+        return self.length(self.directions, rounding * (predictions / sizes + sums / np.square(sizes)))
 
 
 def _pull_of_rounded_rows(setting: Setting) -> FloatArray:
@@ -80,29 +110,7 @@ def _pull_of_rounded_rows(setting: Setting) -> FloatArray:
     return pull
 
 
-def _of_rounded_sums(setting: Setting, vectors: FloatArray) -> FloatArray:
-    """(k, q) what comes of rounded predictions, targets and sums over the rows."""
-    optimum, triangle, sizes = setting.optimum, setting.optimum.triangle, _sizes(setting)
-    rounding = _SPREAD * float(np.finfo(setting.solver.dtype).eps)
-    columns = np.square(triangle).sum(axis=0)
-    residuals = optimum.scaled_least * setting.problem.divisor
-    fitted = columns @ np.square(optimum.scaled)
-    rows = setting.plan.rows
-    predictions = np.sqrt((fitted + np.square(triangle @ optimum.scaled).sum(axis=0) + residuals) / rows)
-    sums = np.sqrt(columns @ np.square(vectors) * residuals / rows)[:, None]
-    parts: FloatArray = rounding * (predictions / sizes + sums / np.square(sizes))
-    return parts
-
-
-def _sizes(setting: Setting) -> FloatArray:
-    """(k, 1) the singular values of the design that are not 0."""
-    spectrum = setting.spectrum
-    eigenvalues = spectrum.eigenvalues[~spectrum.is_flat]
-    return np.sqrt(eigenvalues * setting.problem.divisor / 2.0)[:, None]
-
-
-def _length(setting: Setting, directions: FloatArray, parts: FloatArray) -> float:
-    """In the user's units, of independent parts (k, q) along directions (m, k)."""
-    units = setting.problem.units
-    lengths = np.linalg.norm(in_users_units(directions, units), axis=0)
-    return float(np.linalg.norm(lengths[:, None] * parts * units.targets.spread))
+def _lengths(directions: FloatArray, units: Units) -> FloatArray:
+    """(k, 1) of directions (m, k) in the user's units, but for the targets'."""
+    lengths: FloatArray = np.linalg.norm(in_users_units(directions, units), axis=0)
+    return lengths[:, None]

@@ -104,13 +104,18 @@ def _search(base: Candidate, *, with_targets: bool) -> list[Candidate]:
         if _is_quick(found):
             break
         for candidate in candidates:
-            if patch_to(base.setting, candidate.setting):
+            if _is_another(base.setting, candidate.setting):
                 (found if candidate.is_sufficient else short).append(candidate)
     more = base.lengthened()
     slower = found if more is None else [*found, more]
     if not _is_quick(found):
         found += _first_lengthened(short, min((candidate.seconds for candidate in slower), default=inf))
     return found[:_MOST] if more is None else [*found[: _MOST - 1], more]
+
+
+def _is_another(before: Setting, after: Setting) -> bool:
+    """Whether anything is asked for otherwise."""
+    return (before.problem.scaling, before.solver) != (after.problem.scaling, after.solver)
 
 
 def _is_quick(found: Sequence[Candidate]) -> bool:

@@ -13,20 +13,29 @@ term is that of Gurbuzbalaban, Ozdaglar and Parrilo (2021), "Why random reshuffl
 """
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 
-from service.fitting.arrays import FloatArray
+from service.fitting.arrays import FloatArray, IntArray
 from service.fitting.descent.setting import Setting
-from service.fitting.diagnosis.answer import FRACTIONS
+from service.fitting.diagnosis.answer import FRACTIONS, Method
 from service.fitting.diagnosis.decoupled import decoupled, losses
-from service.fitting.diagnosis.foreseen import Arrivals, LearningRates, Outlook
+from service.fitting.diagnosis.foreseen import LearningRates, Outlook
 from service.fitting.diagnosis.frame import Frame, Push
 from service.fitting.diagnosis.learning_rates import crossing, largest_stable, quickest
 from service.fitting.diagnosis.modes import logs_of
 from service.fitting.diagnosis.row_sample import RowSample
-from service.fitting.diagnosis.shuffled_course import Response, Rhythm, Sample, ShuffledCourse, growth_of, moves, summed
+from service.fitting.diagnosis.shuffled_course import (
+    Noise,
+    Response,
+    Rhythm,
+    Sample,
+    ShuffledCourse,
+    growth_of,
+    moves,
+    summed,
+)
 
 #: Of what a covariance that stays adds to itself: up to the first gaps shrink for sure, beyond the second they grow.
 _SURELY, _SURELY_NOT = 0.7, 1.4
@@ -38,6 +47,7 @@ _LARGEST_TERM = 0.15
 _LEFT, _MOST_STEPS = 1e-10, 1 << 53
 #: Of the learning rate that is sought.
 _PRECISION = 1e-3
+_EVERY = np.array(FRACTIONS)
 
 
 def shuffled_outlook(setting: Setting) -> Outlook:
@@ -52,27 +62,94 @@ def shuffled_outlook(setting: Setting) -> Outlook:
 
     Gaps are roots of mean squares; the steps to them are found between those that are looked at, in ratios of 1.25.
     """
-    chance = _Chance.of(setting)
-    is_stable = chance.is_stable
-    march, total = _March(chance), setting.plan.total_steps
-    seen = march.seen(total)
-    place = seen.place(total)
-    whole = cache(lambda: march.seen(max(chance.lasts, total) if is_stable else total))
-    floor = np.stack([course.floor(_ORDERS) for course in chance.courses()])
-    return Outlook(
-        method="lyapunov",
-        is_exact=False,
-        is_stable=is_stable,
-        rates=chance.rates,
-        steps=int(seen.times[place]),
-        end=setting.optimum.scaled + seen.gaps[place],
-        end_sd=chance.deviations(seen.covariances[place]),
-        limit=setting.optimum.scaled + chance.limit if is_stable else None,
-        limit_sd=chance.deviations(floor) if is_stable else np.zeros_like(chance.limit),
-        find_arrivals=lambda: whole().arrivals,
-        steps_until=lambda gap: whole().steps_until(gap),
-        find_learning_rates=lambda: _learning_rates(chance),
-    )
+    return _Shuffled(setting)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shuffled(Outlook):
+    setting: Setting
+
+    @cached_property
+    def chance(self) -> "_Chance":
+        return _Chance.of(self.setting)
+
+    @cached_property
+    def march(self) -> "_March":
+        """Up to the end, at first."""
+        march = _March(self.chance)
+        march.go(self.setting.plan.total_steps)
+        return march
+
+    @cached_property
+    def seen(self) -> "_Course":
+        """Up to the end, or further."""
+        return self.march.seen
+
+    @cached_property
+    def whole(self) -> "_Course":
+        """Up to the end, and until next to nothing is left of the gap."""
+        if self.is_stable:
+            self.march.go(self.chance.lasts)
+        return self.march.seen
+
+    @property
+    def method(self) -> Method:
+        return "lyapunov"
+
+    @property
+    def is_exact(self) -> bool:
+        return False
+
+    @property
+    def is_stable(self) -> bool | None:
+        return self.chance.is_stable
+
+    @property
+    def rates(self) -> FloatArray:
+        return self.chance.rates
+
+    @cached_property
+    def place(self) -> int:
+        """Of the end, among what is seen."""
+        return self.seen.place(self.setting.plan.total_steps)
+
+    @cached_property
+    def steps(self) -> int:
+        return int(self.seen.times[self.place])
+
+    @cached_property
+    def end(self) -> FloatArray:
+        end: FloatArray = self.setting.optimum.scaled + self.seen.gaps[self.place]
+        return end
+
+    @cached_property
+    def end_sd(self) -> FloatArray:
+        return self.chance.deviations(self.seen.covariances[self.place])
+
+    @cached_property
+    def limit(self) -> FloatArray | None:
+        return self.setting.optimum.scaled + self.chance.limit if self.is_stable else None
+
+    @cached_property
+    def limit_sd(self) -> FloatArray:
+        if not self.is_stable:
+            return np.zeros_like(self.setting.optimum.scaled)
+        return self.chance.deviations(np.stack([course.floor(_ORDERS) for course in self.chance.courses()]))
+
+    @cached_property
+    def steps_to(self) -> FloatArray:
+        return self.whole.steps_to
+
+    @cached_property
+    def steps_to_by_direction(self) -> FloatArray:
+        return self.whole.steps_to_by_direction
+
+    def steps_until(self, gap: float) -> int | None:
+        return self.whole.steps_until(gap)
+
+    @cached_property
+    def learning_rates(self) -> LearningRates:
+        return _learning_rates(self.chance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +180,13 @@ class _Chance:
 
     @classmethod
     def of(cls, setting: Setting) -> "_Chance":
+        """The same for all settings that differ in nothing but their steps."""
+        plan, dtype = setting.plan, setting.solver.dtype
+        key = (Push.of(setting), plan.batch_size, plan.steps_per_epoch, plan.into_epoch, dtype)
+        return setting.attempts.once(key, lambda: cls._of(setting))
+
+    @classmethod
+    def _of(cls, setting: Setting) -> "_Chance":
         push, frame, noise = Push.of(setting), Frame.of(setting), RowSample.of(setting)
         rhythm = Rhythm.of(setting.plan, setting.problem.loss)
         is_flat = frame.eigenvalues == 0.0
@@ -133,29 +217,37 @@ class _Chance:
 
     def courses(self) -> list[ShuffledCourse]:
         """One for each target, at the start."""
-        noise, starts = self.noise, decoupled(self.push, self.steep).coefficients[0]
+        starts = decoupled(self.push, self.steep).coefficients[0]
         if not np.iscomplexobj(self.response.kicks):
             starts = starts.real
-        rows = noise.rows @ self.steep.basis
+        into_epoch = self.setting.plan.into_epoch
         return [
-            ShuffledCourse(
-                self.rhythm, Sample(rows, residuals, noise.weights), self.response,
-                self.leads[:, j], starts[:, j].ravel(), self.setting.plan.into_epoch,
-            )
-            for j, residuals in enumerate(noise.residuals.T)
-        ]  # fmt: skip
+            ShuffledCourse(self.rhythm, noise, self.response, self.leads[:, j], starts[:, j].ravel(), into_epoch)
+            for j, noise in enumerate(self.noises)
+        ]
 
-    @property
+    @cached_property
+    def noises(self) -> list[Noise]:
+        """Of each target's gradients, along the directions."""
+        rows, own = self.noise.rows @ self.steep.basis, self.noise
+        return [Sample(rows, residuals, own.weights).noise for residuals in own.residuals.T]
+
+    @cached_property
     def limit(self) -> FloatArray:
         """(m, q) where the expected gap leads."""
         flat = self.flat.basis @ decoupled(self.push, self.flat).limits[0]
-        return np.asarray(self.steep.basis @ self.leads + flat + self.swing(0))
+        return np.asarray(self.steep.basis @ self.leads + flat + self.rhythm.whole / 2.0 * self._swing)
 
-    def swing(self, place: int) -> FloatArray:
-        """(m, q) by how much the gap is another before a batch of an epoch than in the mean.
+    def swings(self, places: IntArray) -> FloatArray:
+        """(t, m, q) by how much the gap is another before batches (t,) of an epoch than in the mean.
 
         A penalty counts as much in a short batch's sum as in another's: that one takes back what the others do.
         """
+        return np.asarray((self.rhythm.whole / 2.0 - places)[:, None, None] * self._swing)
+
+    @cached_property
+    def _swing(self) -> FloatArray:
+        """(m, q) of one batch."""
         setting, rhythm = self.setting, self.rhythm
         if setting.problem.loss == "mse" or not rhythm.has_short:
             return np.zeros_like(setting.optimum.scaled)
@@ -164,9 +256,9 @@ class _Chance:
         penalty = 2.0 * setting.arena.penalties[:, None] * (away + setting.optimum.scaled)
         gradient = share * (spectrum.vectors * spectrum.eigenvalues) @ (spectrum.vectors.T @ away)
         whole = gradient + (1.0 - share) * penalty
-        return np.asarray((rhythm.whole / 2.0 - place) * self.push.rate / (1.0 - self.push.momentum) * whole)
+        return np.asarray(self.push.rate / (1.0 - self.push.momentum) * whole)
 
-    @property
+    @cached_property
     def is_stable(self) -> bool | None:
         """See `shuffled_outlook`."""
         if not len(self.steep.eigenvalues):
@@ -297,7 +389,9 @@ def _learning_rates(chance: _Chance) -> LearningRates:
 
     def find() -> LearningRates:
         mean = quickest(lambda rate: _mean_growth(replace(push, rate=rate), hessian), bound, _PRECISION)
-        largest = crossing(lambda rate: _square_growth(chance, rate), bound / 2.0, _PRECISION)
+        steep, own = setting.spectrum.vectors[:, ~setting.spectrum.is_flat], chance.noise
+        noise = Sample(own.rows @ steep, own.residuals[:, 0], own.weights).noise
+        largest = crossing(lambda rate: _square_growth(chance, noise, rate), bound / 2.0, _PRECISION)
         return LearningRates(largest, None if largest is None else min(mean, largest / 2.0))
 
     return setting.kept.once(key, find)
@@ -307,8 +401,11 @@ def _mean_growth(push: Push, hessian: FloatArray) -> float:
     return float(logs_of(losses(push, hessian)).real.max())
 
 
-def _square_growth(chance: _Chance, rate: float) -> float:
-    """(g - 1) / (g + 1), g being `ShuffledCourse.growth` at another rate with batches that are drawn by themselves."""
+def _square_growth(chance: _Chance, noise: Noise, rate: float) -> float:
+    """(g - 1) / (g + 1), g being `ShuffledCourse.growth` at another rate with batches that are drawn by themselves.
+
+    `noise` is that of the rows along the Hessian's directions.
+    """
     setting, push, rhythm = chance.setting, replace(chance.push, rate=rate), chance.rhythm
     spectrum = setting.spectrum
     steep = spectrum.vectors[:, ~spectrum.is_flat]
@@ -318,13 +415,8 @@ def _square_growth(chance: _Chance, rate: float) -> float:
     none = np.zeros((len(hessian), 1))
     response = _response(push, Frame(steep, hessian, none, none, none))
     alone = rhythm.noise - rhythm.bridge * rhythm.sums**2
-    sample = Sample(chance.noise.rows @ steep, chance.noise.residuals[:, 0], chance.noise.weights)
-    held = alone / -np.expm1(response.pairs)
-
-    def once(spread: FloatArray) -> FloatArray:
-        return response.covariance(response.of_modes(sample.spread(spread)) * held)
-
-    growth = growth_of(once, len(hessian), _ORDERS)
+    held = response.covariance(response.kick_pairs * alone / -np.expm1(response.pairs))
+    growth = growth_of(noise, held, _ORDERS)
     return (growth - 1.0) / (growth + 1.0)
 
 
@@ -365,63 +457,63 @@ class _Course:
         spread = [np.trace(chance.in_users_units(c), axis1=1, axis2=2).sum() for c in self.covariances]
         return np.asarray(np.sqrt(np.square(away).sum(axis=(1, 2)) + np.maximum(spread, 0.0)))
 
-    @property
-    def arrivals(self) -> Arrivals:
-        """See `Outlook.find_arrivals`."""
+    @cached_property
+    def steps_to(self) -> FloatArray:
+        """See `Outlook`."""
+        return self._steps_to(self.lengths)
+
+    @cached_property
+    def steps_to_by_direction(self) -> FloatArray:
+        """See `Outlook`."""
         by_direction = [self._steps_to(lengths) for lengths in self.lengths_by_direction.T]
-        return Arrivals(self._steps_to(self.lengths), np.array(by_direction).reshape(-1, len(FRACTIONS)))
+        return np.array(by_direction).reshape(-1, len(FRACTIONS))
 
     def _steps_to(self, lengths: FloatArray) -> FloatArray:
-        return np.array([_within_from(self.times, lengths, fraction * lengths[0]) for fraction in FRACTIONS])
+        return _within_from(self.times, lengths, _EVERY * lengths[0])
 
     def steps_until(self, gap: float) -> int | None:
         """See `Outlook`."""
-        steps = _within_from(self.times, self.lengths_of_user, gap)
+        [steps] = _within_from(self.times, self.lengths_of_user, np.array([gap])).tolist()
         return None if np.isnan(steps) else int(steps)
 
 
 class _March:
-    """Goes along with all targets, as far as is asked for."""
+    """Goes along with all targets."""
 
     def __init__(self, chance: _Chance) -> None:
         self._chance, self._courses = chance, chance.courses()
         self._times = [0]
-        self._gaps, self._covariances = [_gaps(self._courses)], [_covariances(self._courses)]
 
-    def seen(self, steps: int) -> _Course:
-        """What there was to see up to so many steps, or more."""
+    def go(self, steps: int) -> None:
+        """Up to so many steps, if it has not come so far."""
         chance, plan = self._chance, self._chance.setting.plan
         place = (plan.into_epoch + self._times[-1]) % plan.steps_per_epoch
-        for move in moves(chance.rhythm, place, self._times[-1], steps):
-            for course in self._courses:
-                course.go(move)
+        taken = list(moves(chance.rhythm, place, self._times[-1], steps))
+        for course in self._courses:
+            course.go(taken)
+        for move in taken:
             self._times.append(self._times[-1] + move.batches + move.epochs * plan.steps_per_epoch)
-            self._gaps.append(_gaps(self._courses))
-            self._covariances.append(_covariances(self._courses))
+
+    @property
+    def seen(self) -> _Course:
+        """What there was to see so far."""
+        chance, plan = self._chance, self._chance.setting.plan
         times = np.array(self._times, dtype=np.float64)
         places = (plan.into_epoch + np.array(self._times)) % plan.steps_per_epoch
         flat = decoupled(chance.push, chance.flat).at(times[None])[0]
-        gaps = chance.steep.basis @ np.stack(self._gaps) + np.moveaxis(np.tensordot(chance.flat.basis, flat, 1), 2, 0)
-        gaps += np.stack([chance.swing(int(place)) for place in places])
+        own = np.stack([np.array(course.gaps) for course in self._courses], axis=2)
+        gaps = chance.steep.basis @ own + np.moveaxis(np.tensordot(chance.flat.basis, flat, 1), 2, 0)
+        gaps += chance.swings(places)
         gaps[0] = chance.setting.gap_at_start
-        return _Course(chance, times, gaps, np.stack(self._covariances))
+        covariances = np.stack([np.array(course.covariances) for course in self._courses], axis=1)
+        return _Course(chance, times, gaps, covariances)
 
 
-def _gaps(courses: list[ShuffledCourse]) -> FloatArray:
-    return np.stack([course.gap for course in courses], axis=1)
-
-
-def _covariances(courses: list[ShuffledCourse]) -> FloatArray:
-    return np.stack([course.covariance for course in courses])
-
-
-def _within_from(times: FloatArray, lengths: FloatArray, level: float) -> float:
-    """From when on lengths stay at or below a level, between two times in the way of powers; NaN where never."""
-    above = np.flatnonzero(~(lengths <= level))
-    if not len(above):
-        return 0.0
-    last = int(above[-1])
-    if last + 1 == len(times):
-        return np.nan
-    share = np.log(lengths[last] / level) / np.log(lengths[last] / lengths[last + 1])
-    return float(np.ceil(times[last] + share * (times[last + 1] - times[last])))
+def _within_from(times: FloatArray, lengths: FloatArray, levels: FloatArray) -> FloatArray:
+    """From when on lengths stay at or below each level, between two times in the way of powers; NaN where never."""
+    above = ~(lengths <= levels[:, None])
+    last = len(times) - 1 - above[:, ::-1].argmax(axis=1)
+    until = np.minimum(last + 1, len(times) - 1)
+    share = np.log(lengths[last] / levels) / np.log(lengths[last] / lengths[until])
+    found = np.ceil(times[last] + share * (times[until] - times[last]))
+    return np.where(above.any(axis=1), np.where(last < until, found, np.nan), 0.0)

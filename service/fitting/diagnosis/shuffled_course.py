@@ -10,15 +10,16 @@ What each direction of the Hessian does is taken apart into modes, which a step 
 two with momentum. Arrays are of one target; g directions, M modes of all of them, direction after direction.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import groupby, islice
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.fitting.arrays import FloatArray
+from service.fitting.arrays import FloatArray, IntArray
 from service.fitting.descent.plan import BatchPlan
 from service.fitting.loss import Loss
 
@@ -29,6 +30,10 @@ ModeArray = NDArray[np.floating[Any]] | NDArray[np.complexfloating[Any, Any]]
 _RATIO = 1.25
 #: Parts of an epoch that stands for others.
 _PARTS = 4
+#: Products of a row's numbers with each other up to which they are summed over the rows.
+_MOST_PRODUCTS = 160
+#: Numbers of all covariances that are worked on at once.
+_MOST_NUMBERS = 1 << 17
 #: The log of a half.
 _QUICK = -np.log(2.0)
 
@@ -107,15 +112,31 @@ def moves(rhythm: Rhythm, place: int, done: int, until: int) -> Iterator[Move]:
         yield move
 
 
-def powers(logs: ModeArray, count: float) -> ModeArray:
+def powers(logs: ModeArray, count: float | IntArray) -> ModeArray:
     """exp(count l)."""
     raised: ModeArray = np.exp(count * logs)
     return raised
 
 
-def summed(logs: ModeArray, count: float) -> ModeArray:
+def summed(logs: ModeArray, count: float | IntArray) -> ModeArray:
     """1 + exp(l) + .. + exp((count - 1) l)."""
     return np.where(logs == 0.0, count, np.expm1(count * logs) / np.expm1(logs))
+
+
+class Noise(Protocol):
+    """How the gradients of rows differ, each row's being a (a'D - r) at the gap D."""
+
+    def at(self, gaps: FloatArray) -> FloatArray:
+        """(.., g, g) the covariance of the rows' gradients at gaps (.., g)."""
+
+    def spread(self, covariance: FloatArray) -> FloatArray:
+        """(g, g) what a covariance (g, g) of the gap adds to it."""
+
+    def along(self, sides: ModeArray, places: IntArray) -> ModeArray:
+        """(.., M, M) the covariance of z'sides a over the rows, z being [a, -r], `sides` (.., g + 1, M).
+
+        With z'sides[:, i] goes the part of a along the direction places[i].
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,16 +150,41 @@ class Sample:
     residuals: FloatArray
     weights: FloatArray
 
-    def pushes(self, gap: FloatArray) -> FloatArray:
-        """(s, g) each row's part of the gradient at a gap (g,), about the mean."""
-        pushes: FloatArray = self._rooted * (self.rows @ gap - self.residuals)[:, None]
-        return pushes - self._roots[:, None] * (self._roots @ pushes)
+    @property
+    def noise(self) -> Noise:
+        """By what takes the least time."""
+        g = self.rows.shape[1]
+        return Moments.of(self) if g * (g + 1) <= _MOST_PRODUCTS else self
+
+    def at(self, gaps: FloatArray) -> FloatArray:
+        """See `Noise`."""
+        pushes = self._centred(self._rooted * (gaps @ self.rows.T - self.residuals)[..., None])
+        return np.asarray(pushes.swapaxes(-1, -2) @ pushes)
 
     def spread(self, covariance: FloatArray) -> FloatArray:
-        """(g, g) what the covariance of parameters (g, g) adds to that of the rows' gradients."""
+        """See `Noise`."""
         squares = np.einsum("sg,sg->s", self.rows @ covariance, self.rows)
         added: FloatArray = (self._rooted * squares[:, None]).T @ self._rooted
         return added - self._hessian @ covariance @ self._hessian
+
+    def along(self, sides: ModeArray, places: IntArray) -> ModeArray:
+        """See `Noise`."""
+        pushes = self._centred(self._rooted[:, places] * (self._sides @ sides))
+        return np.asarray(pushes.swapaxes(-1, -2) @ pushes.conj())
+
+    def products(self) -> FloatArray:
+        """(s, g (g + 1)) of the rows with their sides, about the mean."""
+        products = self._rooted[:, :, None] * self._sides[:, None]
+        return np.asarray(self._centred(products.reshape(len(self.rows), -1)))
+
+    def _centred(self, pushes: Any) -> Any:
+        """Numbers (.., s, k) of rows, about their mean."""
+        return pushes - self._roots[:, None] * (self._roots @ pushes)[..., None, :]
+
+    @cached_property
+    def _sides(self) -> FloatArray:
+        """(s, g + 1) [a, -r]."""
+        return np.hstack([self.rows, -self.residuals[:, None]])
 
     @cached_property
     def _roots(self) -> FloatArray:
@@ -155,6 +201,63 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
+class Moments:
+    """All that a sample says of few directions, summed over its rows once.
+
+    Attributes
+    ----------
+    squares
+        (g, g, g + 1, g + 1) the covariance of a_i z_k and a_j z_l, [i, j, k, l], z being [a, -r].
+    """
+
+    squares: FloatArray
+
+    @classmethod
+    def of(cls, sample: Sample) -> "Moments":
+        g, products = sample.rows.shape[1], sample.products()
+        return cls((products.T @ products).reshape(g, g + 1, g, g + 1).transpose(0, 2, 1, 3).copy())
+
+    def at(self, gaps: FloatArray) -> FloatArray:
+        """See `Noise`."""
+        sides = _sides(gaps)
+        pairs = (sides[..., :, None] * sides[..., None, :]).reshape(*gaps.shape[:-1], -1)
+        return np.asarray((pairs @ self._by_sides).reshape(*gaps.shape, gaps.shape[-1]))
+
+    def spread(self, covariance: FloatArray) -> FloatArray:
+        """See `Noise`."""
+        return np.asarray((self._by_gaps @ covariance.ravel()).reshape(covariance.shape))
+
+    def growth(self, held: FloatArray, orders: int) -> float:
+        """See `growth_of`: by the powers 1, 2, 4, .. of one step."""
+        g = len(held)
+        once = held.ravel()[:, None] * self._by_gaps
+        size = np.abs(once).max()
+        power, spread, left = once / size, np.eye(g).ravel(), orders - 1
+        while left:
+            if left & 1:
+                spread = power @ spread
+            power, left = power @ power, left >> 1
+        return float((once @ spread)[:: g + 1].sum() / spread[:: g + 1].sum())
+
+    def along(self, sides: ModeArray, places: IntArray) -> ModeArray:
+        """See `Noise`."""
+        squares = self.squares if len(places) == len(self.squares) else self.squares[places[:, None], places]
+        return np.asarray(np.einsum("...km,mnkl,...ln->...mn", sides, squares, sides.conj()))
+
+    @cached_property
+    def _by_sides(self) -> FloatArray:
+        """((g + 1)^2, g^2)."""
+        g = len(self.squares)
+        return self.squares.reshape(g * g, -1).T.copy()
+
+    @cached_property
+    def _by_gaps(self) -> FloatArray:
+        """(g^2, g^2)."""
+        g = len(self.squares)
+        return self.squares[:, :, :g, :g].reshape(g * g, -1)
+
+
+@dataclass(frozen=True, eq=False)
 class Response:
     """How modes answer: logs (M,) of what a step multiplies them by, and `kicks` (M,) what a unit of gradient adds."""
 
@@ -162,23 +265,31 @@ class Response:
     kicks: ModeArray
     directions: int
 
-    def of_modes(self, matrix: FloatArray) -> ModeArray:
-        """(M, M) of numbers of directions (g, g), times the kicks."""
-        repeated = np.repeat(np.repeat(matrix, self.each, axis=0), self.each, axis=1)
-        return repeated * (self.kicks[:, None] * self.kicks.conj())
-
-    def kicked(self, pushes: FloatArray) -> ModeArray:
-        """(s, M) of numbers of directions (s, g)."""
-        return np.repeat(pushes, self.each, axis=1) * self.kicks
+    def of_modes(self, matrix: FloatArray) -> FloatArray:
+        """(.., M, M) of numbers of directions (.., g, g)."""
+        return matrix if self.each == 1 else matrix[..., self.places[:, None], self.places]
 
     def parameters(self, modes: ModeArray) -> FloatArray:
-        """(g,) of modes (M,)."""
-        return np.asarray(modes.reshape(self.directions, self.each).sum(axis=1).real)
+        """(.., g) of modes (.., M)."""
+        if self.each > 1:
+            modes = modes.reshape(*modes.shape[:-1], self.directions, self.each).sum(axis=-1)
+        return np.asarray(modes.real)
 
     def covariance(self, modes: ModeArray) -> FloatArray:
         """(g, g) of that of modes (M, M)."""
         g, each = self.directions, self.each
-        return np.asarray(modes.reshape(g, each, g, each).sum(axis=(1, 3)).real)
+        return np.asarray((modes if each == 1 else modes.reshape(g, each, g, each).sum(axis=(1, 3))).real)
+
+    @cached_property
+    def places(self) -> IntArray:
+        """(M,) which direction each mode belongs to."""
+        return np.repeat(np.arange(self.directions), self.each)
+
+    @cached_property
+    def kick_pairs(self) -> ModeArray:
+        """(M, M) what a unit of the covariance of gradients adds to that of modes."""
+        pairs: ModeArray = self.kicks[:, None] * self.kicks.conj()
+        return pairs
 
     @property
     def decays(self) -> FloatArray:
@@ -186,12 +297,12 @@ class Response:
         decays: FloatArray = self.logs.real.reshape(self.directions, self.each).max(axis=1, initial=_QUICK)
         return decays
 
-    @property
+    @cached_property
     def each(self) -> int:
         """Modes of a direction."""
         return len(self.logs) // max(self.directions, 1)
 
-    @property
+    @cached_property
     def pairs(self) -> ModeArray:
         """(M, M) logs of what a step multiplies covariances by."""
         pairs: ModeArray = self.logs[:, None] + self.logs.conj()
@@ -209,6 +320,68 @@ class Response:
 
 
 @dataclass(frozen=True, eq=False)
+class Stretch:
+    """What some batches of one length do, one after the other, in which the gap hardly changes.
+
+    Attributes
+    ----------
+    kept, kept_pairs
+        (M,) and (M, M) what is left of modes, and of their covariance.
+    middle
+        (M,) what is left of modes in their middle.
+    kicked
+        (M,) what modes make of a unit of gradient in all of them.
+    added
+        (M, M) the covariance of modes for a unit of that of the rows' gradients, batches drawn by themselves.
+    """
+
+    kept: ModeArray
+    kept_pairs: ModeArray
+    middle: ModeArray
+    kicked: ModeArray
+    added: ModeArray
+
+    @classmethod
+    def of(cls, rhythm: Rhythm, response: Response, count: int, *, is_short: bool) -> "Stretch":
+        noise, sums = (rhythm.short_noise, rhythm.short_sum) if is_short else (rhythm.noise, rhythm.sums)
+        return cls(
+            kept=powers(response.logs, count),
+            kept_pairs=powers(response.pairs, count),
+            middle=powers(response.logs, count // 2),
+            kicked=sums * summed(response.logs, count) * response.kicks,
+            added=noise * response.kick_pairs * summed(response.pairs, count),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """What a whole epoch does, in p stretches; as they have come to be by its end.
+
+    Attributes
+    ----------
+    middles
+        (p, M) what is left of the epoch's first modes in the middle of each.
+    kicked, added
+        (p, M) and (p, M, M), see `Stretch`.
+    """
+
+    middles: ModeArray
+    kicked: ModeArray
+    added: ModeArray
+
+    @classmethod
+    def of(cls, rhythm: Rhythm, response: Response) -> "Epoch":
+        middles, kicked, added, done = [], [], [], 0
+        for count in rhythm.lengths():
+            stretch = Stretch.of(rhythm, response, count, is_short=done == rhythm.whole)
+            middles.append(powers(response.logs, done) * stretch.middle)
+            done += count
+            kicked.append(powers(response.logs, rhythm.per_epoch - done) * stretch.kicked)
+            added.append(powers(response.pairs, rhythm.per_epoch - done) * stretch.added)
+        return cls(np.array(middles), np.array(kicked), np.array(added))
+
+
+@dataclass(frozen=True, eq=False)
 class Standing:
     """Where a run is expected to be within an epoch.
 
@@ -219,27 +392,16 @@ class Standing:
     before
         (M, M) the covariance, if this epoch's batches were drawn by themselves.
     drawn
-        (s, M) what each row would have made of the parameters, had it been in all batches of the epoch so far; 0 before
-        the first of them.
+        (g + 1, M) what a row z = [a, -r] would have made of the modes, but for its a, had it been in all batches of the
+        epoch so far; None before the first of them.
     place
         Batches of the epoch so far.
-    bridge
-        See `Rhythm`.
     """
 
     modes: ModeArray
     before: ModeArray
-    drawn: ModeArray
+    drawn: ModeArray | None
     place: int
-    bridge: float
-
-    @cached_property
-    def covariance(self) -> ModeArray:
-        """(M, M)."""
-        if self.place == 0:
-            return self.before
-        covariance: ModeArray = self.before - self.bridge * (self.drawn.T @ self.drawn.conj())
-        return covariance
 
 
 class ShuffledCourse:
@@ -256,98 +418,167 @@ class ShuffledCourse:
     """
 
     def __init__(
-        self, rhythm: Rhythm, sample: Sample, response: Response, leads: FloatArray, start: ModeArray, place: int
+        self, rhythm: Rhythm, noise: Noise, response: Response, leads: FloatArray, start: ModeArray, place: int
     ) -> None:
-        self._rhythm, self._sample, self._response = rhythm, sample, response
+        self._rhythm, self._noise, self._response = rhythm, noise, response
         self._leads = leads
-        self._now = self._fresh(start, place)
-        self._of_epoch = response.of_epoch(rhythm)
+        self._now = Standing(start, 0.0 * start[:, None] * start, None, place)
+        self._stretches: dict[tuple[int, bool], Stretch] = {}
+        #: (g,) and (g, g) at the start and after each move: the expected gap, and the covariance about it.
+        self.gaps = [self._gap(start)]
+        self.covariances = [np.zeros((len(leads), len(leads)))]
 
-    def _fresh(self, modes: ModeArray, place: int = 0) -> Standing:
-        kind: Any = modes.dtype
-        before, drawn = (np.zeros((size, len(modes)), kind) for size in (len(modes), len(self._sample.rows)))
-        return Standing(modes, before, drawn, place, self._rhythm.bridge)
-
-    @property
-    def gap(self) -> FloatArray:
-        """(g,) the expected gap."""
-        return self._gap(self._now.modes)
-
-    @property
-    def covariance(self) -> FloatArray:
-        """(g, g)."""
-        return self._response.covariance(self._now.covariance)
-
-    def go(self, move: Move) -> None:
+    def go(self, moves: Iterable[Move]) -> None:
         """Go on."""
-        spread = self._sample.spread(self.covariance)
-        if move.epochs:
-            self._now = self._epochs_later(spread, move.epochs)
-        else:
-            self._now = self._batches_later(self._now, spread, move.batches)
+        most = max(_MOST_NUMBERS // max(self._now.before.size, 1), 1)
+        for is_whole, alike in groupby(moves, lambda move: move.epochs > 0):
+            while group := list(islice(alike, most)):
+                if is_whole:
+                    self._take_epochs([move.epochs for move in group])
+                else:
+                    self._take_batches([move.batches for move in group])
 
-    def _batches_later(self, now: Standing, spread: FloatArray, count: int) -> Standing:
-        """After so many batches of one length, in each of which parameters of some `Sample.spread` (g, g) add noise."""
-        rhythm, response = self._rhythm, self._response
-        is_short = now.place == rhythm.whole
-        noise, sums = (rhythm.short_noise, rhythm.short_sum) if is_short else (rhythm.noise, rhythm.sums)
-        pushes = self._sample.pushes(self._gap(powers(response.logs, count // 2) * now.modes))
-        rows = pushes.T @ pushes + spread
-        added = noise * response.of_modes(rows) * summed(response.pairs, count)
-        later = replace(
-            now,
-            modes=powers(response.logs, count) * now.modes,
-            before=powers(response.pairs, count) * now.before + added,
-            drawn=powers(response.logs, count) * now.drawn
-            + sums * summed(response.logs, count) * response.kicked(pushes),
-            place=now.place + count,
+    def _take_batches(self, counts: list[int]) -> None:
+        """One number of batches of one length after the other."""
+        now, stretches, begun = self._now, list(self._stretches_of(counts)), self._begun(counts)
+        gaps = self._gap(np.array([stretch.middle for stretch in stretches]) * begun[:-1])
+        drawn, ends = self._drawn(stretches, gaps, counts)
+        added = np.array([stretch.added for stretch in stretches])
+        before = self._follow(
+            kept=np.array([stretch.kept_pairs for stretch in stretches]),
+            fixed=added * self._response.of_modes(self._noise.at(gaps)),
+            gained=added,
+            bridges=self._bridge(drawn),
+            ends=ends,
         )
-        if later.place < rhythm.per_epoch:
-            return later
-        return replace(self._fresh(later.modes), before=later.covariance)
+        place = (now.place + sum(counts)) % self._rhythm.per_epoch
+        self._arrive(begun, Standing(begun[-1], before, None if ends[-1] else drawn[-1], place))
 
-    def _epochs_later(self, spread: FloatArray, count: int) -> Standing:
-        """After so many whole epochs, in which noise is as in the one in the middle."""
-        rhythm, response, now = self._rhythm, self._response, self._now
-        epoch = self._fresh(powers(response.logs, count // 2 * rhythm.per_epoch) * now.modes)
-        none = np.zeros_like(spread)
-        for length in rhythm.lengths():
-            epoch = self._batches_later(epoch, none, length)
-        added = epoch.before + response.of_modes(spread) * self._of_epoch
-        pairs = rhythm.per_epoch * response.pairs
-        return replace(
-            now,
-            modes=powers(response.logs, count * rhythm.per_epoch) * now.modes,
-            before=powers(pairs, count) * now.before + added * summed(pairs, count),
+    def _stretches_of(self, counts: list[int]) -> Iterator[Stretch]:
+        rhythm, place = self._rhythm, self._now.place
+        for count in counts:
+            key = count, place == rhythm.whole
+            if key not in self._stretches:
+                self._stretches[key] = Stretch.of(rhythm, self._response, count, is_short=place == rhythm.whole)
+            yield self._stretches[key]
+            place = (place + count) % rhythm.per_epoch
+
+    def _drawn(self, stretches: list[Stretch], gaps: FloatArray, counts: list[int]) -> tuple[ModeArray, list[bool]]:
+        """(t, g + 1, M) `Standing.drawn` after each stretch with its gap (t, g); and which of them end an epoch."""
+        drawn, place, every, ends = self._now.drawn, self._now.place, [], []
+        for stretch, side, count in zip(stretches, _sides(gaps)[..., None], counts, strict=True):
+            new = side * stretch.kicked
+            drawn = new if drawn is None else stretch.kept * drawn + new
+            place = (place + count) % self._rhythm.per_epoch
+            every.append(drawn)
+            ends.append(place == 0)
+            drawn = None if place == 0 else drawn
+        return np.array(every), ends
+
+    def _take_epochs(self, counts: list[int]) -> None:
+        """One number of whole epochs after the other, in each of which noise is as in the one in the middle."""
+        rhythm, response, epoch, now = self._rhythm, self._response, self._epoch, self._now
+        begun = self._begun([count * rhythm.per_epoch for count in counts])
+        many = np.array(counts)[:, None]
+        modes = powers(response.logs, many // 2 * rhythm.per_epoch) * begun[:-1]
+        gaps = self._gap(epoch.middles * modes[:, None])
+        alone = (epoch.added * response.of_modes(self._noise.at(gaps))).sum(axis=1)
+        added = alone - self._bridge(_sides(gaps).swapaxes(1, 2) @ epoch.kicked)
+        pairs, times = rhythm.per_epoch * response.pairs, many[..., None]
+        often = summed(pairs, times)
+        before = self._follow(
+            kept=powers(pairs, times),
+            fixed=added * often,
+            gained=self._of_epoch * often,
+            bridges=np.zeros((len(counts), 1, 1)),
+            ends=[True] * len(counts),
         )
+        self._arrive(begun, Standing(begun[-1], before, None, now.place))
+
+    def _begun(self, steps: list[int]) -> ModeArray:
+        """(t + 1, M) the modes at the beginning of each of t moves of so many steps, and in the end."""
+        done = np.append(0, np.cumsum(steps))
+        begun: ModeArray = powers(self._response.logs, done[:, None]) * self._now.modes
+        return begun
+
+    def _follow(
+        self, kept: ModeArray, fixed: ModeArray, gained: ModeArray, bridges: ModeArray, ends: list[bool]
+    ) -> ModeArray:
+        """Note the covariance after each of t moves; (M, M) what is `Standing.before` in the end.
+
+        Parameters
+        ----------
+        kept, fixed, gained
+            (t, M, M) what is left of the covariance, what is added to it, and how many times what it adds itself.
+        bridges, ends
+            (t, M, M) what is to be taken from it after each move; and whether it is then gone.
+        """
+        before, response, noise = self._now.before, self._response, self._noise
+        for left, added, times, bridge, is_end in zip(kept, fixed, gained, bridges, ends, strict=True):
+            before = left * before + added + times * response.of_modes(noise.spread(self.covariances[-1]))
+            whole = before - bridge
+            self.covariances.append(response.covariance(whole))
+            before = whole if is_end else before
+        return before
+
+    def _arrive(self, begun: ModeArray, now: Standing) -> None:
+        self.gaps.extend(self._gap(begun[1:]))
+        self._now = now
+
+    def _bridge(self, drawn: ModeArray) -> ModeArray:
+        """(t, M, M) what all batches of an epoch have in common, of (t, g + 1, M)."""
+        return self._rhythm.bridge * self._noise.along(drawn, self._response.places)
+
+    @cached_property
+    def _epoch(self) -> Epoch:
+        return Epoch.of(self._rhythm, self._response)
+
+    @cached_property
+    def _of_epoch(self) -> ModeArray:
+        """(M, M) the covariance that an epoch adds, for a unit of that of the rows' gradients."""
+        return self._response.of_epoch(self._rhythm) * self._response.kick_pairs
 
     def _gap(self, modes: ModeArray) -> FloatArray:
         return self._leads + self._response.parameters(modes)
 
     def floor(self, orders: int) -> FloatArray:
         """(g, g) the covariance in the end; what it adds to itself is counted so many times."""
-        pushes = self._sample.pushes(self._leads)
-        total = added = self._held(pushes.T @ pushes)
+        total = added = self._held * self._noise.at(self._leads)
         for _ in range(orders):
-            added = self._held(self._sample.spread(added))
+            added = self._held * self._noise.spread(added)
             total = total + added
         return total
 
     def growth(self, orders: int) -> float:
         """How many times its own a covariance that stays adds to itself: from 1 on there is no floor."""
-        return growth_of(lambda spread: self._held(self._sample.spread(spread)), len(self._leads), orders)
+        return growth_of(self._noise, self._held, orders)
 
-    def _held(self, rows: FloatArray) -> FloatArray:
-        """(g, g) the covariance that stays where that of the rows' gradients does."""
-        response = self._response
-        lost = -np.expm1(self._rhythm.per_epoch * response.pairs)
-        return response.covariance(response.of_modes(rows) * self._of_epoch / lost)
+    @cached_property
+    def _held(self) -> FloatArray:
+        """(g, g) the covariance that stays for a unit of that of the rows' gradients, where that stays."""
+        lost = -np.expm1(self._rhythm.per_epoch * self._response.pairs)
+        return self._response.covariance(self._of_epoch / lost)
 
 
-def growth_of(once: Callable[[FloatArray], FloatArray], directions: int, orders: int) -> float:
-    """What a linear map of covariances (g, g) multiplies them by in the end, by applying it so many times."""
-    spread, growth = np.eye(directions), 0.0
+def _sides(gaps: FloatArray) -> FloatArray:
+    """(.., g + 1) what makes (a'D - r) of z = [a, -r], of gaps D (.., g)."""
+    sides = np.ones((*gaps.shape[:-1], gaps.shape[-1] + 1))
+    sides[..., :-1] = gaps
+    return sides
+
+
+def growth_of(noise: Noise, held: FloatArray, orders: int) -> float:
+    """What a covariance adds to itself in the end, times itself, by counting so many times what it adds.
+
+    Parameters
+    ----------
+    held
+        (g, g) the covariance that stays for a unit of that of the rows' gradients.
+    """
+    if isinstance(noise, Moments):
+        return noise.growth(held, orders)
+    spread, growth = np.eye(len(held)), 0.0
     for _ in range(orders):
-        added = once(spread / np.trace(spread))
-        growth, spread = float(np.trace(added)), added
+        added = held * noise.spread(spread / spread.trace())
+        growth, spread = float(added.trace()), added
     return growth

@@ -14,10 +14,10 @@ from service.fitting.arrays import FloatArray, IntArray
 from service.fitting.descent.batch_products import are_exact_enough
 from service.fitting.descent.engine import State
 from service.fitting.descent.setting import Setting
-from service.fitting.diagnosis.answer import FRACTIONS
+from service.fitting.diagnosis.answer import FRACTIONS, Method
 from service.fitting.diagnosis.courses import simulation_of
-from service.fitting.diagnosis.foreseen import Arrivals, Outlook, Probe
-from service.fitting.diagnosis.simulation import Simulate, Simulated, Simulation
+from service.fitting.diagnosis.foreseen import Outlook, Probe
+from service.fitting.diagnosis.simulation import Simulate, Simulated, Simulation, TooLong
 
 #: What the steps of one outlook may take; and what one takes, measured on one core of an AMD EPYC: at least, for each
 #: parameter, and for each number of the Hessian and target.
@@ -27,20 +27,25 @@ _SECONDS_A_STEP, _SECONDS_A_PARAMETER, _SECONDS_A_PRODUCT = 1e-7, 1.5e-8, 1e-9
 _LEAST_STEPS = 5000
 #: Courses of a shuffled plan: fewer where its end could not be reached by so many.
 _MOST_COURSES, _LEAST_COURSES = 16, 4
+#: An end is looked at by itself first where there are so many times as many steps to see.
+_MUCH_FURTHER = 4
 #: Steps of each kind that are recorded.
 _RECORDED = 250
 #: How far the second course may be from the first in the end, of the gaps at the start and in the end.
 _MOST_APART = 1e-9
 #: What counts as no way at all: of the way come along a direction, and of the gap at the start.
 _SETTLED, _ROUNDING = 1e-6, 1e-12
+_EVERY = np.array(FRACTIONS)
 #: Of the deviation between courses: means that are no further apart stand still.
 _STILL = 0.5
 #: Epochs and steps of each half of a probe, at least; and how many pairs of steps are looked at.
 _PROBED_EPOCHS, _PROBED_STEPS, _PAIRS = 2, 200, 100
 
 
-def simulated_outlook(setting: Setting, simulate: Simulate, further: float = math.inf) -> Outlook:
-    """The outlook of any descent; `further` as for `outlook`.
+def simulated_outlook(
+    setting: Setting, simulate: Simulate, further: float = math.inf, *, ends_first: bool = False
+) -> Outlook:
+    """The outlook of any descent; `further` and `ends_first` as for `outlook`.
 
     In a fixed order of batches, a second course begins a trifle away from the first. Only if the two end as near to
     each other as rounding would leave them is the end said to be exact: some rules lead apart what was close.
@@ -59,22 +64,140 @@ def simulated_outlook(setting: Setting, simulate: Simulate, further: float = mat
     TooLong
         Nobody can take the steps, or not in time.
     """
-    seen = _see(setting, simulate, further)
-    limit = _limit(seen)
-    return Outlook(
-        method="simulated",
-        is_exact=seen.is_exact,
-        is_stable=False if not seen.is_finite else True if limit is not None else None,
-        rates=np.full(len(setting.spectrum.eigenvalues), np.nan),
-        steps=seen.end,
-        end=seen.at_end.mean(axis=0),
-        end_sd=seen.deviation(seen.at_end),
-        limit=limit,
-        limit_sd=seen.deviation(seen.since(0.75)),
-        find_arrivals=seen.arrivals,
-        steps_until=seen.steps_until,
-        beyond=seen.probe,
-    )
+    reach = _Reach.of(setting, further)
+    # The orders of a shuffled plan's batches are drawn for all steps at once.
+    apart = ends_first and not setting.plan.reshuffles and reach.last >= _MUCH_FURTHER * reach.end
+    first = _see(setting, simulate, reach.no_further if apart else reach)
+    return _Simulated(setting, simulate, reach, first)
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """How many courses are followed, and up to which step: where `Outlook.end` is, and as far as there is to see.
+
+    Attributes
+    ----------
+    ends_only
+        Whether nothing is looked at on the way.
+    """
+
+    courses: int
+    end: int
+    last: int
+    ends_only: bool
+
+    @classmethod
+    def of(cls, setting: Setting, further: float) -> "_Reach":
+        plan, affordable = setting.plan, max(int(MOST_SECONDS / _seconds_a_step(setting)), 1)
+        if plan.reshuffles:
+            courses = int(np.clip(affordable // max(plan.total_steps, 1), _LEAST_COURSES, _MOST_COURSES))
+        else:
+            courses = 1 if further == 1.0 else 2
+        last = max(affordable // courses, 1)
+        end = min(plan.total_steps, last)
+        if further == 1.0:
+            return cls(courses, end, end, ends_only=True)
+        return cls(courses, end, int(min(last, max(further * plan.total_steps, _LEAST_STEPS))), ends_only=False)
+
+    @property
+    def no_further(self) -> "_Reach":
+        """Up to the end."""
+        return replace(self, last=self.end, ends_only=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Simulated(Outlook):
+    """What was seen of a descent at `first`, and what there is to see beyond."""
+
+    setting: Setting
+    simulate: Simulate
+    reach: _Reach
+    first: "_Seen"
+
+    @property
+    def method(self) -> Method:
+        return "simulated"
+
+    @property
+    def steps(self) -> int:
+        return self.first.end
+
+    @cached_property
+    def end(self) -> FloatArray:
+        return np.asarray(self.first.at_end.mean(axis=0))
+
+    @cached_property
+    def end_sd(self) -> FloatArray:
+        return self.first.deviation(self.first.at_end)
+
+    @cached_property
+    def whole(self) -> "_Seen":
+        """As far as there is to see; what was seen first, where there is nobody to take more steps, or not in time."""
+        if not self.first.is_finite or self.first.steps[-1] >= self.reach.last:
+            return self.first
+        try:
+            return _see(self.setting, self.simulate, self.reach)
+        except TooLong:
+            return self.first
+
+    @cached_property
+    def is_exact(self) -> bool:
+        setting, first = self.setting, self.first
+        if setting.plan.reshuffles or setting.solver.dtype != "float64" or first.end < setting.plan.total_steps:
+            return False
+        other = self._end_of_another if self.reach.courses > 1 else None
+        if other is None:
+            return False
+        apart = np.abs(first.at_end[0] - other).max()
+        is_near = bool(apart <= _MOST_APART * (first.gaps[0] + first.gaps[first.place]))
+        return is_near and are_exact_enough(setting.products)
+
+    @property
+    def _end_of_another(self) -> FloatArray | None:
+        """(m, q) the end of another course, which begins a trifle away; None where nobody sees it."""
+        simulation = simulation_of(self.setting, self.setting.beginning.state, 2, np.array([self.first.end]))
+        try:
+            simulated = self.simulate(replace(simulation, parameters=simulation.parameters[1:]))
+        except TooLong:
+            return None
+        return simulated.parameters[0, -1] if simulated.is_finite else None
+
+    @cached_property
+    def is_stable(self) -> bool | None:
+        return False if not self.whole.is_finite else True if self.limit is not None else None
+
+    @property
+    def rates(self) -> FloatArray:
+        return np.full(len(self.setting.spectrum.eigenvalues), np.nan)
+
+    @cached_property
+    def limit(self) -> FloatArray | None:
+        return None if self.reach.ends_only else _limit(self.whole)
+
+    @cached_property
+    def limit_sd(self) -> FloatArray:
+        return self.whole.deviation(self.whole.since(0.75))
+
+    @cached_property
+    def steps_to(self) -> FloatArray:
+        whole = self.whole
+        return _stays_from(whole.steps, whole.gaps, _EVERY * whole.gaps[0])
+
+    @cached_property
+    def steps_to_by_direction(self) -> FloatArray:
+        steps, by_direction = self.whole.steps, self.whole.gaps_by_direction
+        each = [_stays_from(steps, gaps, _EVERY * gaps[0]) for gaps in by_direction]
+        return np.array(each).reshape(-1, len(FRACTIONS))
+
+    def steps_until(self, gap: float) -> int | None:
+        whole, setting = self.whole, self.setting
+        away = setting.problem.units.to_user(whole.courses) - setting.optimum.parameters
+        [step] = _stays_from(whole.steps, _lengths(away), np.array([gap])).tolist()
+        return None if np.isnan(step) else int(step)
+
+    @cached_property
+    def beyond(self) -> Probe | None:
+        return self.whole.probe
 
 
 def probe(setting: Setting, state: State, simulate: Simulate) -> Probe:
@@ -148,35 +271,12 @@ class _Seen:
         gaps: FloatArray = np.sqrt(np.square(along).sum(axis=-1).mean(axis=1))
         return gaps
 
-    def arrivals(self) -> Arrivals:
-        """See `Outlook.find_arrivals`."""
-        by_direction = [_steps_to(self.steps, gaps) for gaps in self.gaps_by_direction]
-        return Arrivals(_steps_to(self.steps, self.gaps), np.array(by_direction).reshape(-1, len(FRACTIONS)))
-
-    def steps_until(self, gap: float) -> int | None:
-        """See `Outlook`."""
-        away = self.setting.problem.units.to_user(self.courses) - self.setting.optimum.parameters
-        step = _stays_from(self.steps, _lengths(away), gap)
-        return None if np.isnan(step) else int(step)
-
     def deviation(self, parameters: FloatArray) -> FloatArray:
         """(m, q) in the user's units, of parameters (s, m, q); 0 where nothing hangs on chance."""
         if not self.setting.plan.reshuffles or len(parameters) < 2:
             return np.zeros(self.courses.shape[2:])
         deviation = self.setting.problem.units.to_user(parameters).std(axis=0, ddof=1)
         return np.asarray(deviation * np.sqrt(1.0 + 1.0 / len(parameters)))
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the end is right up to rounding."""
-        setting = self.setting
-        if setting.plan.reshuffles or setting.solver.dtype != "float64" or self.end < setting.plan.total_steps:
-            return False
-        if len(self.parameters) == 1:
-            return False
-        apart = np.abs(self.parameters[0, self.place] - self.parameters[1, self.place]).max()
-        is_near = bool(apart <= _MOST_APART * (self.gaps[0] + self.gaps[self.place]))
-        return is_near and are_exact_enough(setting.products)
 
     @property
     def probe(self) -> Probe | None:
@@ -188,24 +288,17 @@ class _Seen:
         return _probe_of(self.setting, self.steps[chosen] - self.end, self.courses[0, chosen])
 
 
-def _see(setting: Setting, simulate: Simulate, further: float) -> _Seen:
-    state, plan = setting.beginning.state, setting.plan
-    affordable = max(int(MOST_SECONDS / _seconds_a_step(setting)), 1)
-    if plan.reshuffles:
-        courses = int(np.clip(affordable // max(plan.total_steps, 1), _LEAST_COURSES, _MOST_COURSES))
-    else:
-        courses = 1 if further == 1.0 else 2
-    last = max(affordable // courses, 1)
-    end = min(plan.total_steps, last)
-    last = int(min(last, max(further * plan.total_steps, _LEAST_STEPS if further > 1.0 else 1)))
-    simulation = simulation_of(setting, state, courses, _recorded(setting, end, last))
+def _see(setting: Setting, simulate: Simulate, reach: _Reach) -> _Seen:
+    """Of a fixed order one course."""
+    state, courses = setting.beginning.state, reach.courses if setting.plan.reshuffles else 1
+    simulation = simulation_of(setting, state, courses, _recorded(setting, reach))
     simulated = simulate(simulation)
     if not simulated.is_finite:
         simulated = _to_last_finite(simulation, simulated, simulate)
     steps = np.append(0, simulated.steps)
     start = np.broadcast_to(_answer(setting, state), (courses, 1, *state.parameters.shape))
     parameters = np.concatenate([start, simulated.parameters], axis=1)
-    return _Seen(setting, steps, parameters, min(end, int(steps[-1])), simulated.is_finite)
+    return _Seen(setting, steps, parameters, min(reach.end, int(steps[-1])), simulated.is_finite)
 
 
 def _to_last_finite(simulation: Simulation, simulated: Simulated, simulate: Simulate) -> Simulated:
@@ -226,9 +319,11 @@ def _seconds_a_step(setting: Setting) -> float:
     return _SECONDS_A_STEP + _SECONDS_A_PARAMETER * m * q + _SECONDS_A_PRODUCT * m * m * q
 
 
-def _recorded(setting: Setting, end: int, last: int) -> IntArray:
+def _recorded(setting: Setting, reach: _Reach) -> IntArray:
     """Evenly spaced and in equal ratios, the ends of epochs in pairs, and what is probed after the end."""
-    plan = setting.plan
+    plan, end, last = setting.plan, reach.end, reach.last
+    if reach.ends_only:
+        return np.array([end])
     evenly, growing = np.linspace(1, max(end, 1), _RECORDED), np.geomspace(1, last, _RECORDED)
     epochs = np.linspace(0, plan.epochs_ended(last), _RECORDED).astype(np.int64)
     ends = np.append(epochs, epochs + 1) * plan.steps_per_epoch - plan.into_epoch
@@ -252,15 +347,11 @@ def _limit(seen: _Seen) -> FloatArray | None:
     return final.mean(axis=0) if (moved <= most + _ROUNDING * seen.gaps[0]).all() else None
 
 
-def _steps_to(steps: IntArray, gaps: FloatArray) -> FloatArray:
-    return np.array([_stays_from(steps, gaps, fraction * gaps[0]) for fraction in FRACTIONS])
-
-
-def _stays_from(steps: IntArray, gaps: FloatArray, level: float) -> float:
-    """The first step from which on no gap is above the level; NaN where the last one is."""
-    above = np.flatnonzero(~(gaps <= level))
-    place = int(above[-1]) + 1 if len(above) else 0
-    return float(steps[place]) if place < len(steps) else np.nan
+def _stays_from(steps: IntArray, gaps: FloatArray, levels: FloatArray) -> FloatArray:
+    """The first step from which on no gap is above each level; NaN where the last one is."""
+    above = ~(gaps <= levels[:, None])
+    places = np.where(above.any(axis=1), len(steps) - above[:, ::-1].argmax(axis=1), 0)
+    return np.append(steps.astype(np.float64), np.nan)[places]
 
 
 def _lengths(away: FloatArray) -> FloatArray:

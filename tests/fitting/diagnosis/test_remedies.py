@@ -94,6 +94,15 @@ def _unlike(spread: float = 1e-3, rows: int = 40) -> Problem:
     return _problem(Dataset.from_arrays(x, x @ [1.0, 1.0 / spread] + draws.normal(size=rows)[:, None].sum(axis=1)))
 
 
+def test_what_disturbs_a_schedule_is_left_out_and_the_schedule_stays() -> None:
+    # The rate of a schedule is no number that could be named.
+    problem = random_problem(1, 45, 2)
+    solver = Descent(optimizer=Sgd(ExponentialDecay(0.1, 1000, 0.9), weight_decay=0.05), epochs=3000)
+    first, *_ = Asked.of(problem, solver, "weight_decay").remedies
+    assert first.patch == {"solver": {"optimizer": {"weight_decay": None}}}
+    assert first.message.startswith("Use sgd as it is, without what is added to it: ")
+
+
 # The public questions.
 
 
@@ -331,13 +340,13 @@ def _request(setting: Setting) -> dict[str, Any]:
     model = {"features": list(setting.problem.model.features), "intercept": setting.problem.model.intercept}
     body = {"data": _data(setting), "model": model, "scaling": vars(setting.problem.scaling), "solver": solver}
     submission = asyncio.run(submission_of(FitRequest.model_validate(body), _NoDatasets(), cast(FitStore, None)))
-    assert submission.task.solver == setting.solver
-    return submission.request
+    assert submission.asked.task.solver == setting.solver
+    return dict(submission.asked.request)
 
 
 def _task(setting: Setting, request: dict[str, Any]) -> Any:
     body = FitRequest.model_validate({**request, "data": _data(setting)})
-    return asyncio.run(submission_of(body, _NoDatasets(), cast(FitStore, None))).task
+    return asyncio.run(submission_of(body, _NoDatasets(), cast(FitStore, None))).asked.task
 
 
 def _data(setting: Setting) -> dict[str, Any]:

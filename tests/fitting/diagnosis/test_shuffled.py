@@ -15,6 +15,7 @@ from service.fitting.descent.setting import Setting
 from service.fitting.descent.start import Values
 from service.fitting.descent.working_rows import WorkingRows
 from service.fitting.diagnosis.shuffled import shuffled_outlook
+from service.fitting.diagnosis.shuffled_course import Moments, Sample, growth_of
 from service.fitting.exact import references
 from service.fitting.model import resolve_model
 from service.fitting.penalty import L2
@@ -212,6 +213,21 @@ def test_what_runs_away_is_finite_up_to_some_step() -> None:
 
 def test_a_second_forecast_of_the_same_data_looks_at_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     setting = setting_of(random_problem(3, 100, 3), shuffled(Sgd(0.05), 10, 40))
-    shuffled_outlook(setting)
+    assert shuffled_outlook(setting).is_stable
     monkeypatch.delattr(WorkingRows, "block")
     assert shuffled_outlook(setting.with_solver(shuffled(Sgd(0.01), 5, 40))).is_stable
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_moments_say_of_few_directions_what_the_rows_do(count: int) -> None:
+    stream = np.random.default_rng(count)
+    weights = stream.uniform(0.5, 1.5, 40)
+    sample = Sample(stream.normal(3.0, 1.0, (40, count)), stream.normal(size=40), weights / weights.sum())
+    moments, sides = Moments.of(sample), stream.normal(size=(3, count + 1, 2 * count)) * (1.0 + 0.5j)
+    places, gaps = np.repeat(np.arange(count), 2), stream.normal(size=(3, count))
+    covariance = gaps.T @ gaps
+    np.testing.assert_allclose(moments.at(gaps), sample.at(gaps), rtol=1e-11, atol=1e-9)
+    np.testing.assert_allclose(moments.spread(covariance), sample.spread(covariance), rtol=1e-9, atol=1e-7)
+    np.testing.assert_allclose(moments.along(sides, places), sample.along(sides, places), rtol=1e-9, atol=1e-7)
+    held = 1e-3 * np.ones((count, count))
+    assert growth_of(moments, held, 30) == pytest.approx(growth_of(sample, held, 30), rel=1e-9)

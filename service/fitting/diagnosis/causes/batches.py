@@ -4,7 +4,7 @@ from math import hypot
 
 import numpy as np
 
-from service.fitting.arrays import FloatArray
+from service.fitting.arrays import FloatArray, length
 from service.fitting.diagnosis import words
 from service.fitting.diagnosis.answer import Cause
 from service.fitting.diagnosis.causes.evidence import Evidence, cause, counts, known
@@ -18,7 +18,7 @@ def fixed_order_bias(evidence: Evidence) -> Cause | None:
     share = 0.0 if bias is None else evidence.share_of(bias)
     if bias is None or not counts(share):
         return None
-    numbers = known(bias=np.linalg.norm(bias), batch_size=evidence.setting.plan.batch_size)
+    numbers = known(bias=length(bias), batch_size=evidence.setting.plan.batch_size)
     return cause("fixed_batch_order_bias", words.fixed_batch_order_bias(numbers), numbers, share)
 
 
@@ -28,7 +28,7 @@ def carried_gap(evidence: Evidence) -> Cause | None:
     if bias is None:
         return None
     gap = evidence.gap_of(evidence.instead(batch_size=None))
-    share = 0.0 if gap is None else evidence.share(gap + float(np.linalg.norm(bias)))
+    share = 0.0 if gap is None else evidence.share(gap + length(bias))
     if not counts(share):
         return None
     slowest = evidence.slowest
@@ -66,7 +66,7 @@ def _limit_of_all_rows(evidence: Evidence) -> FloatArray | None:
 def noise_floor(evidence: Evidence) -> Cause | None:
     """`minibatch_noise_floor`: where it ends hangs on the order of the rows."""
     outlook = evidence.outlook
-    sd = float(np.linalg.norm(outlook.end_sd))
+    sd = length(outlook.end_sd)
     if sd == 0.0:
         return None
     mean = hypot(evidence.exact_gap(evidence.setting, outlook.end, np.zeros_like(outlook.end_sd)), evidence.floor)
@@ -75,7 +75,7 @@ def noise_floor(evidence: Evidence) -> Cause | None:
         return None
     numbers = known(
         sd=sd,
-        sd_in_the_limit=None if outlook.limit is None else np.linalg.norm(outlook.limit_sd),
+        sd_in_the_limit=None if outlook.limit is None else length(outlook.limit_sd),
         gap_of_mean=mean,
         batch_size=evidence.setting.plan.batch_size,
     )

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import hypot, isfinite
+from math import hypot, inf, isfinite, isnan
 from typing import Any, SupportsFloat
 
 import numpy as np
 
-from service.fitting.arrays import BoolArray, FloatArray
+from service.fitting.arrays import BoolArray, FloatArray, length
 from service.fitting.descent.account import Account
 from service.fitting.descent.schedules import rates
 from service.fitting.descent.setting import Setting
@@ -78,13 +78,13 @@ class Evidence:
     @cached_property
     def gap(self) -> float:
         """As it was measured; of an end that is only forecast, with the rounding that is to be expected."""
-        length = float(np.linalg.norm(self.difference))
-        return length if self.end.kind is not None else hypot(length, precision_floor(self.setting, self.outlook))
+        measured = length(self.difference)
+        return measured if self.end.kind is not None else hypot(measured, self._estimated_floor)
 
     @cached_property
     def agreement(self) -> float:
         """The largest gap of a fit that agrees."""
-        size = float(np.linalg.norm(self.setting.optimum.parameters))
+        size = length(self.setting.optimum.parameters)
         return AGREEMENT * (size or 1.0)
 
     @property
@@ -94,12 +94,16 @@ class Evidence:
     @cached_property
     def floor(self) -> float:
         """The gap that rounding leaves after as many steps."""
-        return self._floor_of(self.setting, self.outlook)
+        return self._measured_of_floor * self._estimated_floor
+
+    @cached_property
+    def _estimated_floor(self) -> float:
+        return precision_floor(self.setting, self.outlook)
 
     @property
     def floor_in_the_limit(self) -> float:
         """The gap that rounding leaves in the end, which may be more than it has made of it so far."""
-        return max(self._measured_of_floor, 1.0) * precision_floor(self.setting, self.outlook)
+        return max(self._measured_of_floor, 1.0) * self._estimated_floor
 
     def _floor_of(self, setting: Setting, found: Outlook) -> float:
         return self._measured_of_floor * precision_floor(setting, found)
@@ -111,12 +115,12 @@ class Evidence:
         A fit that has come below has a lower one, no higher than how far off it is what the same steps come to without
         rounding; one that is further off than the estimate, up to so many times as it may be too low, has a higher one.
         """
-        estimated = precision_floor(self.setting, self.outlook)
+        estimated = self._estimated_floor
         if not estimated > 0.0 or not isfinite(self.gap) or self.end.kind is None:
             return 1.0
         if self.unrounded is None:
             return min(1.0, self.gap / estimated)
-        off = float(np.linalg.norm(self._in_users_units(self.end.scaled - self.unrounded.end)))
+        off = length(self._in_users_units(self.end.scaled - self.unrounded.end))
         if self.gap < estimated:
             return min(self.gap, off) / estimated
         return min(max(1.0, off / estimated), _MOST_TOO_LOW)
@@ -218,14 +222,14 @@ class Evidence:
     def gap_at_end(self, setting: Setting, found: Outlook) -> float | None:
         """The same of what is foreseen of it."""
         if found.steps < setting.plan.total_steps:
-            return np.inf if found.is_stable is False else None
+            return inf if found.is_stable is False else None
         return hypot(self.exact_gap(setting, found.end, found.end_sd), self._floor_of(setting, found))
 
     def exact_gap(self, setting: Setting, parameters: FloatArray, sd: FloatArray) -> float:
         """The root of the expected square of the gap of parameters in a setting's units, rounding apart."""
         away = setting.problem.units.to_user(parameters) - setting.optimum.parameters
         gap = float(np.sqrt(np.square(away).sum() + np.square(sd).sum()))
-        return gap if isfinite(gap) else np.inf
+        return gap if isfinite(gap) else inf
 
     @cached_property
     def gap_with_best_rate(self) -> float | None:
@@ -276,16 +280,16 @@ class Evidence:
 
     def share(self, without: float | None) -> float:
         """1 - a gap without something / the gap, from 0 to 1 in whole hundredths; 0 where nobody can say."""
-        if without is None or np.isnan(without):
+        if without is None or isnan(without):
             return 0.0
-        if not np.isfinite(self.whole):
-            return float(np.isfinite(without))
-        return round(float(np.clip(1.0 - without / self.whole, 0.0, 1.0)), 2)
+        if not isfinite(self.whole):
+            return float(isfinite(without))
+        return round(min(max(1.0 - without / self.whole, 0.0), 1.0), 2)
 
     def share_of(self, part: FloatArray) -> float:
         """The share that would be gone without a part (m, q) of the difference, in the user's units."""
-        left = float(np.linalg.norm(self.difference - part))
-        return self.share(left / self.gap * self.whole if np.isfinite(self.gap) else left)
+        left = length(self.difference - part)
+        return self.share(left / self.gap * self.whole if isfinite(self.gap) else left)
 
 
 def counts(share: float) -> bool:

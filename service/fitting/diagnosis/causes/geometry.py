@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from service.fitting.arrays import BoolArray, FloatArray
+from service.fitting.arrays import BoolArray, FloatArray, length
 from service.fitting.descent.setting import Setting
 from service.fitting.diagnosis import words
 from service.fitting.diagnosis.answer import Cause
@@ -28,7 +28,7 @@ def not_identified(evidence: Evidence) -> Cause | None:
         return None
     part = evidence.flat_part
     share = 0.0 if evidence.agrees else evidence.share_of(part)
-    numbers = known(parameters=len(least.parameters), rank=least.rank, rows=least.rows_used, gap=np.linalg.norm(part))
+    numbers = known(parameters=len(least.parameters), rank=least.rank, rows=least.rows_used, gap=length(part))
     model = evidence.setting.problem.model
     unknown = [term for term, found in zip(model.terms, least.identified, strict=True) if not found]
     columns = next((words.relation(of.name, of.terms) for of in least.null_directions(model.terms)), None)
@@ -123,7 +123,7 @@ def collinear(evidence: Evidence) -> Cause | None:
     numbers = known(
         condition_index=np.nanmax(indices) if least.is_full_rank else None,
         half_life_steps=half_lives(evidence.outlook.rates[chosen]).max(),
-        gap=np.linalg.norm(part),
+        gap=length(part),
     )
     named = tuple(term for term, taken in zip(terms, together, strict=True) if taken and term != INTERCEPT)
     return cause("collinear_features", words.collinear_features(numbers, named), numbers, share, named)

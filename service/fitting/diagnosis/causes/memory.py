@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from service.fitting.arrays import BoolArray, FloatArray
+from service.fitting.arrays import BoolArray, FloatArray, length
 from service.fitting.diagnosis import words
 from service.fitting.diagnosis.answer import Cause
 from service.fitting.diagnosis.causes.evidence import Evidence, cause, counts, half_lives, known
@@ -41,7 +41,7 @@ def _lucky(evidence: Evidence) -> Cause | None:
     """Along a direction that would keep half of a start's gap, this start had none."""
     spectrum, (start, _) = evidence.setting.spectrum, _gaps(evidence)
     keeps = half_lives(evidence.outlook.rates)
-    none = np.linalg.norm(start, axis=1) <= AGREEMENT * float(np.linalg.norm(evidence.setting.optimum.scaled))
+    none = np.linalg.norm(start, axis=1) <= AGREEMENT * length(evidence.setting.optimum.scaled)
     lucky: BoolArray = ~spectrum.is_flat & none & np.isfinite(keeps) & (keeps >= evidence.end.steps)
     if not lucky.any():
         return None
@@ -60,8 +60,8 @@ def _gaps(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
 def _numbers(evidence: Evidence, told: BoolArray) -> dict[str, float | None]:
     start, end = (gaps[told] for gaps in _gaps(evidence))
     return known(
-        gap_at_start=np.linalg.norm(start),
-        gap_at_end=np.linalg.norm(end),
+        gap_at_start=length(start),
+        gap_at_end=length(end),
         left=(start * end).sum() / np.square(start).sum(),
         half_life_steps=half_lives(evidence.outlook.rates[told]).max(),
     )
