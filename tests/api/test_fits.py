@@ -7,9 +7,11 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from service.api.waiting import hold
+from service.jobs.heart import LOCKS
 
 BODY = {"data": {"x": [1, 2, 3], "y": [1, 2, 4]}}
 LATER = {"prefer": "respond-async"}
@@ -139,7 +141,10 @@ def test_a_finished_fit_is_all_there(api: httpx.Client, finish: Callable[..., No
     finish(fit_id, 3)
     fit = api.get(f"/v1/fits/{fit_id}").json()
     assert fit["status"] == "succeeded"
-    assert fit["progress"] == {"steps_done": 3, "steps_total": 3, "epochs_done": 3, "loss": 0.5}
+    assert fit["progress"] == {
+        **{"steps_done": 3, "steps_total": 3, "epochs_done": 3, "loss": 0.5},
+        **{"excess": None, "steps_per_second": None, "seconds_left": None},
+    }
     result = fit["result"]
     assert result["engine"] == "numpy_rows"
     assert result["outcome"] == {"kind": "step_limit", "message": "All done.", "steps": 3, "epochs": 3, "iterations": 0}
@@ -403,16 +408,15 @@ def test_every_request_of_a_case_is_accepted(api: httpx.Client, name: str) -> No
         assert api.post("/v1/fits", json=request["body"], headers=LATER).status_code == 202
 
 
-def test_health(api: httpx.Client, services: Any, run: Callable[[Any], Any]) -> None:
+def test_health(api: httpx.Client, services: Any) -> None:
     assert api.get("/health/live").json() == {"status": "live"}
     answer = api.get("/health/ready")
     assert (answer.status_code, answer.json()["code"]) == (503, "not-ready")
     assert "worker" in answer.json()["detail"]
     assert answer.headers["retry-after"]
 
-    async def register() -> None:
-        async with services.pool.connection() as connection:
-            await connection.execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
-
-    run(register())
-    assert api.get("/health/ready").json() == {"status": "ready", "workers": 1}
+    with psycopg.connect(services.settings.database_url) as worker:
+        register = "INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id"
+        worker.execute(f"WITH registered AS ({register}) SELECT pg_advisory_lock_shared({LOCKS}, id::int) FROM registered")
+        worker.commit()
+        assert api.get("/health/ready").json() == {"status": "ready", "workers": 1}

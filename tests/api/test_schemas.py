@@ -37,8 +37,8 @@ from service.fitting.others import answer
 from service.fitting.outcome import Outcome
 from service.fitting.recording import Recording
 from service.fitting.scaling import Scaling
-from service.fitting.task import FitTask, Progress
-from service.jobs.records import TASK, FitError
+from service.fitting.task import FitTask
+from service.jobs.records import TASK, FitError, FitProgress
 
 EXAMPLE = """
 {
@@ -65,7 +65,8 @@ EXAMPLE = """
   "others": [],
   "explain": [],
   "record": {"every": "epoch", "coefficients": true, "limit": 10000},
-  "labels": {}
+  "labels": {},
+  "priority": 0
 }
 """
 
@@ -144,7 +145,7 @@ ANSWERED: list[tuple[type, type]] = [
     (fit.Coefficient, solution.Coefficient),
     (fit.LossComparison, solution.LossReport),
     (fit.Outcome, Outcome),
-    (fit.Progress, Progress),
+    (fit.Progress, FitProgress),
     (fit.Reference, solution.ReferenceReport),
     (fit.FitError, FitError),
     (inference.TargetSummary, tables.TargetSummary),

@@ -28,6 +28,11 @@ def _run(*arguments: str, sent: str | None = None, **variables: str) -> tuple[in
     return process.returncode, out, err
 
 
+def _heed_interrupts() -> None:
+    # What a shell runs in the background ignores them, these tests too, and passes that on to what it starts.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _queued(address: str) -> str:
     answer = httpx.post(address + "/v1/fits", json=LONG, headers={"prefer": "respond-async"}, timeout=PATIENCE)
     assert answer.status_code == 202
@@ -98,7 +103,7 @@ def test_cancelled_it_is_over_for_whoever_watches(address: str) -> None:
 
 def test_interrupted_it_leaves_the_fit_alone_and_says_how_to_end_it(address: str) -> None:
     fit_id = _queued(address)
-    with _start("watch", f"/v1/fits/{fit_id}", "--url", address) as watching:
+    with _start("watch", f"/v1/fits/{fit_id}", "--url", address, preexec_fn=_heed_interrupts) as watching:
         assert watching.stderr is not None
         assert watching.stderr.readline() == f"fit {fit_id[:8]}: queued\n"
         watching.send_signal(signal.SIGINT)
