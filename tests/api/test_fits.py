@@ -416,7 +416,8 @@ def test_health(api: httpx.Client, services: Any) -> None:
     assert answer.headers["retry-after"]
 
     with psycopg.connect(services.settings.database_url) as worker:
-        register = "INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id"
-        worker.execute(f"WITH registered AS ({register}) SELECT pg_advisory_lock_shared({LOCKS}, id::int) FROM registered")
+        row = worker.execute("INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id").fetchone()
+        assert row is not None
+        worker.execute("SELECT pg_advisory_lock_shared(%s, %s)", [LOCKS, int(row[0])])
         worker.commit()
         assert api.get("/health/ready").json() == {"status": "ready", "workers": 1}

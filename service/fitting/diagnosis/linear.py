@@ -100,7 +100,7 @@ class _Linear(Outlook):
         plan, (batches, size) = self.setting.plan, _maps(self.setting)
         if batches * size * size > _SMALL_COURSE:
             return self._course()
-        key = (self.push, plan.batch_size, plan.steps_per_epoch, plan.into_epoch, self.setting.solver.dtype)
+        key = ("course", self.push, plan.batch_size, plan.steps_per_epoch, plan.into_epoch, self.setting.solver.dtype)
         return self.setting.attempts.once(key, self._course)
 
     @np.errstate(all="ignore")

@@ -182,7 +182,7 @@ class _Chance:
     def of(cls, setting: Setting) -> "_Chance":
         """The same for all settings that differ in nothing but their steps."""
         plan, dtype = setting.plan, setting.solver.dtype
-        key = (Push.of(setting), plan.batch_size, plan.steps_per_epoch, plan.into_epoch, dtype)
+        key = ("chance", Push.of(setting), plan.batch_size, plan.steps_per_epoch, plan.into_epoch, dtype)
         return setting.attempts.once(key, lambda: cls._of(setting))
 
     @classmethod
