@@ -30,7 +30,8 @@ demo: $(RUNTIME)
 test: $(DEVELOPMENT)
 	@exec $(BIN)/python -m pytest $(ARGS)
 
-# What `test` leaves out, marked `long`: a covering part of the table against Keras itself.
+# What `test` leaves out, marked `long`: processes killed at random, outages, several machines, hundreds of watchers, and a
+# covering part of the table against Keras itself.
 test-long: $(DEVELOPMENT)
 	@exec $(BIN)/python -m pytest -m long $(ARGS)
 

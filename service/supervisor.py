@@ -33,8 +33,9 @@ from service.supervision.process import Deaths, Place, Program
 # What the children may take beyond `grace_seconds` to put their things away.
 _PUTTING_AWAY_SECONDS = 5.0
 
-# The API of a killed supervisor notices soon, but holds the port until it has.
-_PORT_PATIENCE_AFTER_CRASH = 10.0
+# The processes of a killed supervisor notice soon, but hold the port, and the database's socket, until they have.
+_PATIENCE_AFTER_CRASH = 10.0
+_CRASH_POLL_SECONDS = 0.25
 
 _FIRST_READY_POLL_SECONDS, _LAST_READY_POLL_SECONDS, _READY_POLL_GROWTH = 0.02, 1.0, 1.1
 _STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -101,9 +102,10 @@ class _Supervisor:
     def run(self, stack: ExitStack) -> None:
         """Start everything, leave on `stack` how to stop it, and watch over it."""
         lock = self._locked(stack)
-        listener = self._listening(stack, lock)
+        patience = _PATIENCE_AFTER_CRASH if lock and lock.after_crash else 0.0
+        listener = self._listening(stack, lock, patience)
         lifeline = _lifeline(stack)
-        variables = self._variables(self._database_url(stack), listener)
+        variables = self._variables(self._database_url(stack, patience), listener)
         self._migrate(variables)
         stack.callback(self._stop_places)
         self._start_places(variables, listener.fileno(), lifeline)
@@ -122,20 +124,29 @@ class _Supervisor:
                 f"the data folder {folder} cannot be used: {error.strerror}; choose another in PLUMBLINE_DATA_DIR"
             ) from error
 
-    def _listening(self, stack: ExitStack, lock: ServeLock | None) -> socket.socket:
-        patience = _PORT_PATIENCE_AFTER_CRASH if lock and lock.after_crash else 0.0
+    def _listening(self, stack: ExitStack, lock: ServeLock | None, patience: float) -> socket.socket:
         listener = stack.enter_context(listen(self._settings.host, self._settings.port, patience))
         self._address = url(listener)
         if lock:
             lock.announce(self._address)
         return listener
 
-    def _database_url(self, stack: ExitStack) -> str:
+    def _database_url(self, stack: ExitStack, patience: float) -> str:
         if self._settings.database_url is not None:
             return self._settings.database_url
         self._database = BundledPostgres(self._settings.data_dir / "postgres")
         stack.callback(self._database.stop)
-        return self._start_database(self._database)
+        return self._start_database_within(self._database, patience)
+
+    def _start_database_within(self, database: BundledPostgres, seconds: float) -> str:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self._start_database(database)
+            except DatabaseError:
+                if time.monotonic() >= deadline:
+                    raise
+            self._event(_CRASH_POLL_SECONDS)
 
     def _start_database(self, database: BundledPostgres) -> str:
         database_url = database.start()
