@@ -174,19 +174,18 @@ class FitWork:
 
     async def _attend(self, attempt: Attempt, began: float, solving: "asyncio.Task[Solved]", untold: Untold) -> None:
         """Tell of the fit and mind when it is to stop, until it is solved. Raises `AttemptLost` and `Overdue`."""
-        minding = asyncio.create_task(self._mind(attempt, began))
+        minding, news = asyncio.create_task(self._mind(attempt, began)), asyncio.create_task(untold.progress())
         try:
             while not solving.done():
-                news = asyncio.create_task(untold.progress())
                 await asyncio.wait([solving, minding, news], return_when=asyncio.FIRST_COMPLETED)
                 if minding.done() and not solving.done():
                     await minding
                 if news.done():
                     # Not in a task that ends with the fit: a statement that is given up costs a connection.
                     await self._tell(attempt, await news, untold)
-                await _end(news)
+                    news = asyncio.create_task(untold.progress())
         finally:
-            await _end(minding)
+            await _end(minding, news)
 
     async def _tell(self, attempt: Attempt, progress: FitProgress, untold: Untold) -> None:
         # While the database is away, of progress the old is dropped for the new; glimpses stay until they are stored.
