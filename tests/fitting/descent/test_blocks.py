@@ -38,7 +38,10 @@ CUTS = (0, 1, 2, 7, 64, 65, 130, STEPS)
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer.kind)
 @pytest.mark.parametrize(
-    ("make", "plan"), [case[1:] for case in ENGINES], ids=[f"{case[0]}-{case[2]}" for case in ENGINES]
+    ("make", "plan"),
+    # XLA compiles each of them anew.
+    [pytest.param(*case[1:], marks=pytest.mark.long if case[1] is TensorflowEngine else ()) for case in ENGINES],
+    ids=[f"{case[0]}-{case[2]}" for case in ENGINES],
 )
 def test_blocks_may_be_cut_anywhere(
     make: Callable[[Arena], Engine], plan: str, optimizer: Optimizer, precision: Precision

@@ -27,6 +27,9 @@ from service.fitting.scaling import Scaling
 from service.fitting.solver import Descent, Precision
 from tests.fitting.replay.programs import estimates, random_problem, replayed, run_all
 
+#: Keras is started for each precision, and compiles all programs.
+pytestmark = pytest.mark.long
+
 BATCHES: dict[str, Any] = {"epochs": 3, "batch_size": 9, "shuffle": True, "seed": 3, "start": GlorotUniform()}
 EVERYTHING: dict[str, Any] = {"targets": 3, "weighted": True, "degree": 2, "scaling": Scaling("standard", "robust")}
 SUMS: dict[str, Any] = {"loss": "sum_squares", "targets": 3}
