@@ -29,6 +29,7 @@ SETTLING = SECONDS / 10
 SHARE = 0.7
 PROBE_SECONDS, WEIGH_SECONDS = 0.5, 5.0
 MOST_GROWTH, MOST_SLOWDOWN = 1.1, 1.5
+WINDOWS = 10
 
 
 def figures() -> Iterator[Figure]:
@@ -45,7 +46,9 @@ def figures() -> Iterator[Figure]:
         asked = ask_at_rate(service.address, load, rate, CLIENTS, SECONDS - SETTLING)
         _require_no_failure(service.address)
     thirds = np.array_split(bytes_held, 3)
-    earlier, later = (float(np.percentile(half, 99)) for half in np.array_split(waits, 2))
+    # The slowest of a while, in whiles: of one long while it would be the single worst moment of the machine.
+    slowest = [float(np.percentile(window, 99)) for window in np.array_split(waits, WINDOWS)]
+    earlier, later = (float(np.median(half)) for half in np.array_split(slowest, 2))
     yield Figure("soak_rate", asked.per_second / rate, 0.98, "70_percent_of_what_it_holds")
     yield Figure("soak_memory", MOST_GROWTH * thirds[0].mean() / thirds[-1].mean(), 1.0, "growth_of_10_percent")
     yield Figure("soak_p99", MOST_SLOWDOWN * earlier / later, 1.0, "half_as_much_again")

@@ -204,10 +204,15 @@ class Child:
                     return said
 
     async def close(self) -> None:
-        """Kill the process, whatever it is doing, and see it gone."""
+        """Kill the process, whatever it is doing, and see it gone; even where this is cancelled."""
         self._process.kill()
+        going = asyncio.create_task(self._gone(None))
         try:
-            await self._gone(None)
+            await asyncio.shield(going)
+        except asyncio.CancelledError:
+            # Killed, it is gone in a moment; if nobody looked, it would stay as a zombie.
+            await going
+            raise
         finally:
             self._line.close()
 

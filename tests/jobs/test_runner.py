@@ -28,7 +28,7 @@ from service.jobs.cores import available_cores
 from service.jobs.line import Line
 from service.jobs.messages import Glimpse, News, Order, Part, Ready, Solved
 from service.jobs.records import FitProgress
-from service.jobs.runner import ChildCrashed, FitBroke, FitRunner, describe_exit
+from service.jobs.runner import Child, ChildCrashed, FitBroke, FitRunner, describe_exit
 
 pytestmark = pytest.mark.anyio
 
@@ -235,6 +235,18 @@ async def test_halted_it_comes_back_with_what_it_had_come_to(runner: FitRunner, 
 
 async def _run(runner: FitRunner, order: Order, told: asyncio.Event) -> Solved:
     return await runner.run(order, lambda _: told.set(), _unwanted)
+
+
+async def test_a_child_is_seen_gone_even_where_its_closing_is_cancelled(child_environment: Mapping[str, str]) -> None:
+    child = Child.start(child_environment, 1)
+    process: subprocess.Popen[bytes] = vars(child)["_process"]
+    closing = asyncio.create_task(child.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    # Not asked for once more: that alone would bury it.
+    assert process.returncode == -signal.SIGKILL
 
 
 async def test_a_halt_that_comes_late_does_not_concern_the_next_fit(runner: FitRunner, order: MakeOrder) -> None:
