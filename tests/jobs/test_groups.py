@@ -130,8 +130,11 @@ async def test_there_are_not_more_of_them_than_wanted_nor_more_bytes(ask: Ask, b
     assert len(await begin_with(fits[3], most_bytes=2 * size)) == 3
 
 
-async def test_workers_share_them(ask: Ask, begin_with: BeginWith) -> None:
+async def test_workers_share_them(ask: Ask, begin_with: BeginWith, job_of: JobOf, sql: Sql) -> None:
     fits = [await ask() for _ in range(24)]
+    # As Procrastinate fetches them for the workers, before any begins.
+    jobs = [await job_of(fit.id) for fit in fits[:4]]
+    await sql("UPDATE procrastinate_jobs SET status = 'doing' WHERE id = ANY(%s)", jobs)
     groups = await asyncio.gather(*(begin_with(fit, most_others=5) for fit in fits[:4]))
     begun = [attempt.fit_id for group in groups for attempt in group]
     assert len(begun) == len(set(begun))
