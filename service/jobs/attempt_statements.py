@@ -4,6 +4,7 @@ Rows of `fit` are locked before their jobs are touched, or together with them: w
 fit begins with its row too, so that nobody waits for each other. All of them tell of the change on `channel`.
 """
 
+from service.jobs.brought_rows import BroughtRows
 from service.jobs.ends import END_TYPES
 from service.jobs.queue import DEFERRED, QUEUE
 from service.jobs.trajectories import PART_COLUMNS
@@ -24,13 +25,11 @@ PART_TYPES = {
 _FRONT = 128
 
 
-def _unnested(table: str, types: dict[str, str]) -> str:
-    # Binary: as text, each quotation mark would be escaped, and a byte would be two characters.
-    columns = ", ".join(f"%({table}_{name})b::{kind}[]" for name, kind in types.items())
-    return f"unnest({columns}) AS {table} ({', '.join(types)})"
+#: What a statement brings along: attempts, ends of some, and the last parts of what these recorded.
+HAND = BroughtRows("hand", FENCE_TYPES)
+ENDS = BroughtRows("finish", {"id": "uuid"} | END_TYPES)
+LAST_PARTS = BroughtRows("part", PART_TYPES)
 
-
-_HAND = _unnested("hand", FENCE_TYPES)
 _MINE = "fit.attempt = hand.attempt AND fit.job_id = hand.job_id AND fit.status = ANY(%(sources)s)"
 
 # Small fits are taken along from where the queue goes on, at their first attempt only: one that brought a process down
@@ -99,7 +98,7 @@ WITH changed AS (
     UPDATE fit SET status = finish.status, version = version + 1, result = finish.result::json,
         progress = coalesce(finish.progress::json, fit.progress), error = finish.error::json,
         end_state = finish.end_state, digest = CASE WHEN is_repeatable THEN digest END, finished_at = now()
-    FROM {_HAND} JOIN {_unnested("finish", {"id": "uuid"} | END_TYPES)} USING (id)
+    FROM {HAND.many} JOIN {ENDS.many} USING (id)
     WHERE fit.id = hand.id AND {_MINE}
     RETURNING fit.id, fit.job_id, fit.status, fit.result IS NULL AS is_empty
 ), jobs AS (
@@ -111,7 +110,7 @@ WITH changed AS (
     WHERE fit_id = changed.id AND NOT (changed.status = 'cancelled' AND is_empty)
 ), last_parts AS (
     INSERT INTO trajectory_block (fit_id, {", ".join(PART_COLUMNS)})
-    SELECT part.* FROM {_unnested("part", PART_TYPES)} JOIN changed USING (id)
+    SELECT {", ".join(f"part.{name}" for name in PART_TYPES)} FROM {LAST_PARTS.many} JOIN changed USING (id)
 )
 SELECT id, pg_notify(%(channel)s, id::text) FROM changed
 """
@@ -120,7 +119,7 @@ SELECT id, pg_notify(%(channel)s, id::text) FROM changed
 RELEASE = f"""
 WITH held AS MATERIALIZED (
     SELECT fit.id, fit.job_id, priority, cancel_requested_at IS NOT NULL AS is_over
-    FROM fit JOIN {_HAND} ON fit.id = hand.id AND {_MINE}
+    FROM fit JOIN {HAND.many} ON fit.id = hand.id AND {_MINE}
     FOR UPDATE OF fit
 ), mine AS (
     SELECT *, row_number() OVER (PARTITION BY is_over ORDER BY job_id) AS number FROM held

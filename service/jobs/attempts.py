@@ -4,7 +4,7 @@ An attempt is known by the fit, its number and the job it came with. Each change
 so a worker that was taken for dead, and comes back late, changes nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, LiteralString
 from uuid import UUID
@@ -13,8 +13,8 @@ from psycopg import sql
 
 from service.database.pool import Connection, Pool
 from service.fitting.data import Dataset
-from service.jobs.attempt_statements import BEGIN, DISMISS, FENCE_TYPES, FINISH, PART_TYPES, RELEASE
-from service.jobs.ends import END_TYPES, Cancelled, Ending, end_values, solution_of
+from service.jobs.attempt_statements import BEGIN, DISMISS, ENDS, FINISH, HAND, LAST_PARTS, RELEASE
+from service.jobs.ends import Cancelled, Ending, end_values, solution_of
 from service.jobs.messages import Glimpse, Part, Piece, Solved
 from service.jobs.queue import FitQueue
 from service.jobs.records import ERROR, PROGRESS, FitError, FitProgress, FitStatus
@@ -143,8 +143,8 @@ class Attempts:
     async def finish(self, ends: Sequence[tuple[Attempt, Ending]]) -> set[UUID]:
         """Finish the fits, and delete the jobs of the attempts, by one statement; return which fits it was for."""
         finish = [{"id": attempt.fit_id} | end_values(ending) for attempt, ending in ends]
-        values = _hand([attempt for attempt, _ in ends]) | _columns("finish", finish, {"id": "uuid"} | END_TYPES)
-        values |= _columns("part", _last_parts(ends), PART_TYPES)
+        values = _hand([attempt for attempt, _ in ends]) | ENDS.many_values(finish)
+        values |= LAST_PARTS.many_values(_last_parts(ends))
         return await self._change(FINISH, values | {"sources": sources("succeeded")})
 
     async def release(self, *attempts: Attempt) -> set[UUID]:
@@ -200,18 +200,14 @@ async def _forget_parts(connection: Connection, fit_id: UUID) -> None:
     await connection.execute(_FORGET, {"id": fit_id})
 
 
-def _hand(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:
+def _hand(attempts: Sequence[Attempt]) -> dict[str, Any]:
     fences = [{"id": each.fit_id, "attempt": each.number, "job_id": each.job_id} for each in attempts]
-    return _columns("hand", fences, FENCE_TYPES)
+    return HAND.many_values(fences)
 
 
 def _last_parts(ends: Sequence[tuple[Attempt, Ending]]) -> list[dict[str, Any]]:
     solved = [(attempt.fit_id, solution_of(ending)) for attempt, ending in ends]
     return [{"id": fit_id} | part_values(each.last_part) for fit_id, each in solved if each and each.last_part]
-
-
-def _columns(table: str, rows: Sequence[dict[str, Any]], names: Iterable[str]) -> dict[str, list[Any]]:
-    return {f"{table}_{name}": [row[name] for row in rows] for name in names}
 
 
 _ATTEMPT = tuple(field.name for field in fields(Attempt))
